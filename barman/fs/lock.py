@@ -1,0 +1,119 @@
+"""Lock files: the flock is the lock, the pid in the file is information. Lock files are never unlinked here."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from barman.clock import sleep
+from barman.errors import BarmanError, LockBusy
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from barman.clock import Deadline
+
+_POLL_SECONDS = 0.05
+
+
+class FileLock:
+    """An flock on a whole file, exclusive unless `shared`.
+
+    `wait`: block until it is free, or until `deadline`; otherwise LockBusy is raised at once. The lock is not
+    inherited by children (the descriptor is close-on-exec). Compatible with the locks of the original, so both
+    programs exclude each other on one host.
+    """
+
+    def __init__(
+        self, path: str, *, wait: bool = False, deadline: Deadline | None = None, shared: bool = False
+    ) -> None:
+        self.path = path
+        self.wait = wait
+        self.deadline = deadline
+        self.shared = shared
+        self._descriptor: int | None = None
+
+    @property
+    def held(self) -> bool:
+        """Tell whether this object holds the lock."""
+        return self._descriptor is not None
+
+    def acquire(self) -> None:
+        """Take the lock. Raises LockBusy, or BarmanError when the file cannot be opened."""
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise BarmanError(
+                f"cannot open lock file '{self.path}': {error.strerror}",
+                hint="Check owner and permissions of barman_lock_directory.",
+            ) from error
+        try:
+            self._lock(descriptor)
+            if not self.shared:
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+
+    def _lock(self, descriptor: int) -> None:
+        kind = fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX
+        if self.wait and self.deadline is None:
+            fcntl.flock(descriptor, kind)
+            return
+        while True:
+            try:
+                fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+                return
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise
+                if not self.wait or self.deadline is None or self.deadline.expired:
+                    raise LockBusy(self.path, _read_pid(descriptor)) from None
+            sleep(_POLL_SECONDS)
+
+    def release(self) -> None:
+        """Give the lock back; the file stays."""
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
+
+    def __enter__(self) -> FileLock:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def _read_pid(descriptor: int) -> int | None:
+    try:
+        text = os.pread(descriptor, 32, 0).split(b"\n", 1)[0].strip()
+        return int(text) if text else None
+    except (OSError, ValueError):
+        return None
+
+
+def who_holds(path: str) -> int | None:
+    """Return the pid of the process that holds the lock exclusively, None when nobody does, 0 when it cannot be told.
+
+    The probe takes a shared lock for an instant: it never makes another probe see "busy", and a starting process that
+    meets it retries or, at worst, is started again by the next cron run.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return _read_pid(descriptor) or 0
+    else:
+        return None
+    finally:
+        os.close(descriptor)

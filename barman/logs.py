@@ -1,0 +1,103 @@
+"""The log file, its format, and what must never be written to it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import logging
+
+DEFAULT_FORMAT = "%(asctime)s [%(process)s] %(name)s %(levelname)s: %(message)s"
+LEVELS = ("NOTSET", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_LEVEL_NUMBERS = {"NOTSET": 0, "DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
+_REDACTED = "*REDACTED*"
+_PASSWORD = re.compile(r"""(password\s*=\s*)('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s'"]+)""", re.IGNORECASE)
+_URI_PASSWORD = re.compile(r"(postgres(?:ql)?://[^\s:/@]*:)([^\s@/]+)(@)", re.IGNORECASE)
+
+
+class Secret(str):
+    """A text that prints redacted; `.reveal()` gives the real one."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return _REDACTED
+
+    def __repr__(self) -> str:
+        return f"Secret('{_REDACTED}')"
+
+    def __format__(self, spec: str) -> str:
+        return format(_REDACTED, spec)
+
+    def reveal(self) -> str:
+        """Return the text itself."""
+        return str.__str__(self)
+
+
+def redact(text: str) -> str:
+    """Return the text with the passwords of connection strings replaced."""
+    if "password" not in text and "://" not in text and "PASSWORD" not in text.upper():
+        return text
+    text = _PASSWORD.sub(lambda match: match.group(1) + _REDACTED, text)
+    return _URI_PASSWORD.sub(lambda match: match.group(1) + _REDACTED + match.group(3), text)
+
+
+def level_number(level: str | int | None) -> int | None:
+    """Return the number of a level given by name (any case) or number, None when it is unknown."""
+    if isinstance(level, int):
+        return level
+    if not level:
+        return None
+    name = level.strip().upper()
+    if name in _LEVEL_NUMBERS:
+        return _LEVEL_NUMBERS[name]
+    try:
+        return int(name)
+    except ValueError:
+        return None
+
+
+def setup_logging(file: str | None, level: str | int | None, fmt: str | None = None) -> str | None:
+    """Send log records to `file` (stderr when None); return a warning text when the file cannot be opened.
+
+    The file is reopened when it was rotated away. Its parent directory is created.
+    """
+    import logging.handlers
+    import os
+
+    warning = None
+    handler: logging.Handler
+    try:
+        if not file:
+            raise FileNotFoundError
+        os.makedirs(os.path.dirname(os.path.abspath(file)), exist_ok=True)
+        handler = logging.handlers.WatchedFileHandler(os.path.abspath(file), encoding="utf-8")
+    except FileNotFoundError:
+        handler = logging.StreamHandler()
+    except OSError as error:
+        warning = f"failed opening the requested log file '{file}': {error.strerror}; using standard error instead"
+        handler = logging.StreamHandler()
+    try:
+        handler.setFormatter(_formatter(fmt or DEFAULT_FORMAT))
+    except ValueError as error:
+        warning = f"invalid log_format '{fmt}': {error}"
+        handler.setFormatter(_formatter(DEFAULT_FORMAT))
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(handler)
+    number = level_number(level)
+    root.setLevel(logging.INFO if number is None else number)
+    logging.getLogger("paramiko").setLevel(logging.WARNING)
+    return warning
+
+
+def _formatter(fmt: str) -> logging.Formatter:
+    import logging
+
+    class RedactingFormatter(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return redact(super().format(record))
+
+    return RedactingFormatter(fmt)
