@@ -1,6 +1,7 @@
 """Every exception family; the class decides the exit code, the command line prints message and hint.
 
-Messages are lower case without a final stop and name the object and the value; hints are sentences an operator can act on.
+Messages are lower case without a final stop and name the object and the value; hints are sentences an operator can
+act on.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ class UsageError(BarmanError):
 
 
 class ConfigError(BarmanError):
-    """The configuration cannot be used."""
+    """The configuration cannot be used; `bare` messages are shown without the word ERROR, as scripts expect them."""
+
+    def __init__(self, message: str, *, hint: str = "", bare: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.bare = bare
 
 
 class CatalogError(BarmanError):

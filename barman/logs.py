@@ -63,21 +63,18 @@ def setup_logging(file: str | None, level: str | int | None, fmt: str | None = N
 
     The file is reopened when it was rotated away. Its parent directory is created.
     """
-    import logging.handlers
+    import logging
     import os
 
     warning = None
-    handler: logging.Handler
-    try:
-        if not file:
-            raise FileNotFoundError
-        os.makedirs(os.path.dirname(os.path.abspath(file)), exist_ok=True)
-        handler = logging.handlers.WatchedFileHandler(os.path.abspath(file), encoding="utf-8")
-    except FileNotFoundError:
-        handler = logging.StreamHandler()
-    except OSError as error:
-        warning = f"failed opening the requested log file '{file}': {error.strerror}; using standard error instead"
-        handler = logging.StreamHandler()
+    handler: logging.Handler = logging.StreamHandler()
+    if file:
+        path = os.path.abspath(file)
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            handler = _file_handler(path)
+        except OSError as error:
+            warning = f"failed opening the requested log file '{file}': {error.strerror}; using standard error instead"
     try:
         handler.setFormatter(_formatter(fmt or DEFAULT_FORMAT))
     except ValueError as error:
@@ -89,8 +86,30 @@ def setup_logging(file: str | None, level: str | int | None, fmt: str | None = N
     root.addHandler(handler)
     number = level_number(level)
     root.setLevel(logging.INFO if number is None else number)
+    logging.raiseExceptions = False
     logging.getLogger("paramiko").setLevel(logging.WARNING)
     return warning
+
+
+def _file_handler(path: str) -> logging.Handler:
+    """Return a handler that reopens its file when it was rotated; logging.handlers costs more to import."""
+    import logging
+    import os
+
+    class RotatedFileHandler(logging.FileHandler):
+        def emit(self, record: logging.LogRecord) -> None:
+            try:
+                current = os.stat(self.baseFilename)
+                mine = os.fstat(self.stream.fileno())
+                rotated = (current.st_dev, current.st_ino) != (mine.st_dev, mine.st_ino)
+            except (OSError, ValueError, AttributeError):
+                rotated = True
+            if rotated:
+                self.close()
+                self.stream = self._open()
+            super().emit(record)
+
+    return RotatedFileHandler(path, encoding="utf-8")
 
 
 def _formatter(fmt: str) -> logging.Formatter:

@@ -1,9 +1,9 @@
 """The only module that changes the file system, and the order in which it makes changes durable.
 
-After a function returns, what it promises survives a power loss: data is fsynced before it gets its final name, and the
-directory that holds the name is fsynced after. Temporaries are named `.<name>.<pid>.tmp` in the directory of the final
-file, so that no reader ever sees half a file under a real name. See fsync(2), rename(2); a directory fsync that the file
-system does not know (EINVAL) is forgiven, EIO never is.
+After a function returns, what it promises survives a power loss: data is fsynced before it gets its final name, and
+the directory that holds the name is fsynced after. Temporaries are named `.<name>.<pid>.tmp` in the directory of the
+final file, so that no reader ever sees half a file under a real name. See fsync(2), rename(2); a directory fsync that
+the file system does not know (EINVAL) is forgiven, EIO never is.
 """
 
 from __future__ import annotations

@@ -123,5 +123,6 @@ def without_secrets(parameters: dict[str, str]) -> dict[str, str]:
 
 def describe(parameters: dict[str, str]) -> str:
     """Return host, port, user and database for messages, never a password."""
-    shown = {key: parameters[key] for key in ("host", "hostaddr", "port", "user", "dbname") if key in parameters}
+    keys: tuple[str, ...] = ("host", "hostaddr", "port", "user", "dbname")
+    shown = {key: parameters[key] for key in keys if key in parameters}
     return format_conninfo(shown) or "the local default server"

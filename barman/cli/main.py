@@ -1,0 +1,163 @@
+"""The entry point and the only place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+from barman.errors import BarmanError, ConfigError, Interrupted
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from barman.cli.context import Context
+    from barman.config.loader import Settings
+    from barman.output.console import ConsoleReporter
+    from barman.output.json import JsonReporter
+
+# 128 + SIGPIPE: what a shell reports for a program that a closed pipe ended.
+_CLOSED_PIPE = 141
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit code."""
+    sys.exit(run(sys.argv[1:] if argv is None else argv))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command line and return the exit code (0, 1, 2 or 3; see the reference of exit codes)."""
+    from barman.cli.context import close_standard_output
+    from barman.cli.parser import parse
+
+    try:
+        options, args, module = parse(argv)
+        return _run_command(options, args, module)
+    except BrokenPipeError:
+        close_standard_output()
+        return _CLOSED_PIPE
+    except ConfigError as error:
+        # The configuration could not be loaded at all: there is no reporter yet.
+        sys.stderr.write(f"{error.message}\n" if error.bare else f"ERROR: {error.message}\n")
+        if error.hint:
+            sys.stderr.write(f"HINT: {error.hint}\n")
+        return 1
+    except BarmanError as error:
+        sys.stderr.write(f"ERROR: {error.message}\n")
+        if error.hint:
+            sys.stderr.write(f"HINT: {error.hint}\n")
+        return error.exit_code
+
+
+def _run_command(options: argparse.Namespace, args: argparse.Namespace | None, module: Any) -> int:
+    from barman.cli.context import Context
+    from barman.cli.user import become
+    from barman.config.loader import load_settings
+
+    settings = load_settings(options.config, os.environ)
+    become(settings.barman.barman_user)
+    log = _Log(settings, options.log_level)
+    reporter = _reporter(options, log)
+    context = Context(options, settings, reporter)
+    if module is None:
+        from barman.cli.parser import global_parser
+
+        global_parser().print_help()
+        return 0
+    if args is not None and not getattr(module, "LIGHT", False):
+        log.open()
+    for problem in settings.problems:
+        (reporter.error if problem.level == "error" else reporter.warning)(problem.text)
+    code = _guarded(args, module, context)
+    reporter.close()
+    return code
+
+
+def _guarded(args: argparse.Namespace | None, module: Any, context: Context) -> int:
+    from barman.cli.context import report_error
+
+    reporter = context.reporter
+    handlers = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        module.run(args, context)
+    except BarmanError as error:
+        report_error(error, reporter)
+        return error.exit_code
+    except Interrupted as interruption:
+        if interruption.signal_name == "SIGINT":
+            reporter.error("Process interrupted by user (KeyboardInterrupt)")
+        else:
+            reporter.error(f"process interrupted by {interruption.signal_name}")
+        return 1
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _log_traceback()
+        reporter.error(_describe(error))
+        return 1
+    except Exception as error:  # noqa: BLE001  # the boundary: no traceback reaches a terminal
+        _log_traceback()
+        reporter.exception(f"{type(error).__name__}: {error}")
+        return 1
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if context.exit_code is not None:
+        return context.exit_code
+    return 1 if reporter.failed else 0
+
+
+def _describe(error: OSError) -> str:
+    place = f" '{error.filename}'" if error.filename else ""
+    second = f" -> '{error.filename2}'" if error.filename2 else ""
+    return f"the operating system refused an operation on{place}{second}: {error.strerror or error}"
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    raise Interrupted(signal.Signals(number).name)
+
+
+def _log_traceback() -> None:
+    import logging
+
+    logging.getLogger("barman").exception("unexpected failure")
+
+
+class _Log:
+    """The log file, opened by the first message: importing and opening it costs more than a light command's work."""
+
+    def __init__(self, settings: Settings, level: str | None) -> None:
+        self._settings = settings
+        self._level = level
+        self._opened = False
+
+    def open(self) -> None:
+        if self._opened:
+            return
+        self._opened = True
+        from barman.logs import setup_logging
+
+        general = self._settings.barman
+        warning = setup_logging(general.log_file, self._level or general.log_level, general.log_format)
+        if warning:
+            sys.stderr.write(f"WARNING: {warning}\n")
+
+    def __call__(self, level: str, message: str) -> None:
+        if level == "debug" and not self._opened:
+            return
+        self.open()
+        import logging
+
+        logging.getLogger("barman").log(getattr(logging, level.upper()), "%s", message)
+
+
+def _reporter(options: argparse.Namespace, log: _Log) -> ConsoleReporter | JsonReporter:
+    if options.format == "json":
+        from barman.output.json import JsonReporter
+
+        return JsonReporter(log, quiet=options.quiet, debug=options.debug)
+    from barman.output.console import ConsoleReporter
+
+    return ConsoleReporter(log, quiet=options.quiet, debug=options.debug, color=options.color)
