@@ -1,0 +1,81 @@
+"""Catalog: everything on disk of one server, opened for use."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from barman.catalog.backups import BackupStore
+from barman.catalog.keep import KeepStore
+from barman.catalog.layout import Layout
+from barman.catalog.locks import Locks
+from barman.catalog.view import CatalogView
+from barman.errors import CatalogError
+from barman.fs import durable
+
+if TYPE_CHECKING:
+    from barman.catalog.identity import IdentityStore
+    from barman.catalog.wal_index import WalIndex
+    from barman.catalog.wal_store import WalStore
+    from barman.catalog.xlogdb import XlogDb
+
+__all__ = ["Catalog", "CatalogView"]
+
+
+class Catalog:
+    """The stores of one server. Opening it touches nothing; each part reads the disk when it is asked."""
+
+    def __init__(self, layout: Layout, mode: str | None = None) -> None:
+        self.layout = layout
+        self.backups = BackupStore(layout, mode)
+        self.keep = KeepStore(layout)
+        self.locks = Locks(layout)
+
+    @cached_property
+    def identity(self) -> "IdentityStore":
+        """Which cluster this is."""
+        from barman.catalog.identity import IdentityStore
+
+        return IdentityStore(self.layout)
+
+    @cached_property
+    def xlogdb(self) -> "XlogDb":
+        """The WAL index file."""
+        from barman.catalog.xlogdb import XlogDb
+
+        return XlogDb(self.layout, self.locks)
+
+    @cached_property
+    def wals(self) -> "WalStore":
+        """The archived WAL files."""
+        from barman.catalog.wal_store import WalStore
+
+        return WalStore(self.layout)
+
+    def index(self) -> "WalIndex":
+        """The fast view of the WAL index, brought up to date by this call."""
+        from barman.catalog.wal_index import WalIndex
+
+        return WalIndex.open(self)
+
+    def snapshot(self) -> CatalogView:
+        """The catalog as it is now. A record that cannot be read is in `corrupt` and stops nothing."""
+        records, corrupt = self.backups.list()
+        ours, theirs = self.backups.find_deleting()
+        return CatalogView(
+            backups=records,
+            keep=self.keep.list([*records, *corrupt]),
+            corrupt=corrupt,
+            server_name=self.layout.server_name,
+            deleting=ours,
+            upstream_deleting=theirs,
+        )
+
+    def ensure_directories(self) -> None:
+        """Create, durably, the directories that a working server has.
+
+        Raises CatalogError naming the one that it cannot.
+        """
+        for path in self.layout.directories():
+            try:
+                durable.make_directory(path)
+            except OSError as error:
+                raise CatalogError(f"{path}: {error.strerror}") from error

@@ -1,0 +1,83 @@
+"""Keep annotations: backups that no retention policy and no deletion may touch."""
+
+import os
+from collections.abc import Iterable
+from typing import Final
+
+from barman.catalog.backup_id import BackupId
+from barman.catalog.layout import KEEP_SUFFIX, Layout
+from barman.fs import durable
+
+FULL: Final = "full"
+STANDALONE: Final = "standalone"
+_MAX_SIZE: Final = 64
+
+
+class KeepStore:
+    """The annotation files of one server. A backup is kept by the mere existence of its file.
+
+    The place before 3.13.3, `base/ID/annotations/keep`, counts as well, and is moved to the present one on the first
+    occasion.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def get(self, backup_id: str) -> str | None:
+        """`full`, `standalone`, or None for a backup that is not kept."""
+        self._migrate(backup_id)
+        for path in (self._layout.keep(backup_id), self._layout.legacy_keep(backup_id)):
+            if os.path.lexists(path):
+                return _read(path)
+        return None
+
+    def list(self, backup_ids: Iterable[BackupId]) -> dict[BackupId, str]:
+        """The targets of those backups which are kept. Changes nothing on disk."""
+        names = _names(self._layout.meta_directory)
+        found: dict[BackupId, str] = {}
+        for backup_id in backup_ids:
+            if backup_id + KEEP_SUFFIX in names:
+                found[backup_id] = _read(self._layout.keep(backup_id))
+            elif os.path.lexists(self._layout.legacy_keep(backup_id)):
+                found[backup_id] = _read(self._layout.legacy_keep(backup_id))
+        return found
+
+    def set(self, backup_id: str, target: str) -> None:
+        """Keep the backup, durably. ValueError unless the target is `full` or `standalone`."""
+        if target not in (FULL, STANDALONE):
+            raise ValueError(f"keep target '{target}' is neither '{FULL}' nor '{STANDALONE}'")
+        durable.make_directory(self._layout.meta_directory)
+        durable.write_atomic(self._layout.keep(backup_id), target)
+        durable.remove([self._layout.legacy_keep(backup_id)])
+
+    def release(self, backup_id: str) -> None:
+        """Stop keeping the backup; nothing happens if it is not kept."""
+        durable.remove([self._layout.legacy_keep(backup_id)])
+        durable.remove([self._layout.keep(backup_id)])
+
+    def _migrate(self, backup_id: str) -> None:
+        new, old = self._layout.keep(backup_id), self._layout.legacy_keep(backup_id)
+        if os.path.lexists(old) and not os.path.lexists(new):
+            try:
+                durable.make_directory(self._layout.meta_directory)
+                durable.move(old, new)
+            except OSError:
+                # Read-only, or somebody else was faster: the old place is as good.
+                return
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            text = file.read(_MAX_SIZE).decode(errors="replace").strip()
+    except OSError:
+        # It exists, so the backup is kept; what cannot be read must not weaken that.
+        return FULL
+    return STANDALONE if text == STANDALONE else FULL
+
+
+def _names(directory: str) -> set[str]:
+    try:
+        return set(os.listdir(directory))
+    except FileNotFoundError:
+        return set()
