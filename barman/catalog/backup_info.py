@@ -6,7 +6,6 @@ Attributes have the key names of `backup.info`, so that a search for a key finds
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any, Final
 
 from barman.catalog.backup_id import BackupId
@@ -83,9 +82,6 @@ class StoredMapping(Mapping[str, Any]):
         return repr(self._loaded())
 
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
-
-
 @dataclass(frozen=True, slots=True)
 class BackupInfo:
     """One record. Change it with `dataclasses.replace`, then `BackupStore.save` it.
@@ -130,9 +126,9 @@ class BackupInfo:
     summarize_wal: str | None = None
     copy_stats: Mapping[str, Any] | None = None
     snapshots_info: Mapping[str, Any] | None = None
-    extra: Mapping[str, str] = field(default=_NOTHING)
+    extra: Mapping[str, str] = field(default_factory=dict)
     comments: tuple[str, ...] = field(default=(), repr=False)
-    source: Mapping[str, str] = field(default=_NOTHING, compare=False, repr=False)
+    source: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def is_copy_done(self) -> bool:

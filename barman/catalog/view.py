@@ -2,14 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from barman.catalog.backup_id import BackupId
 from barman.catalog.backup_info import BackupInfo, BackupStatus
 from barman.errors import CorruptRecord
-
-_NO_KEEP: Mapping[BackupId, str] = MappingProxyType({})
-_NO_ERRORS: Mapping[BackupId, CorruptRecord] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +18,8 @@ class CatalogView:
     """
 
     backups: Mapping[BackupId, BackupInfo]
-    keep: Mapping[BackupId, str] = field(default=_NO_KEEP)
-    corrupt: Mapping[BackupId, CorruptRecord] = field(default=_NO_ERRORS)
+    keep: Mapping[BackupId, str] = field(default_factory=dict)
+    corrupt: Mapping[BackupId, CorruptRecord] = field(default_factory=dict)
     server_name: str = ""
     deleting: frozenset[BackupId] = frozenset()
     upstream_deleting: frozenset[BackupId] = frozenset()
