@@ -40,16 +40,14 @@ def parse(text: str, backup_id: BackupId, server_name: str, *, path: str = "", m
     key = ""
     try:
         for key, value in source.items():
-            if key not in _DECODERS:
+            decode = _DECODERS.get(key, _UNKNOWN)
+            if decode is _UNKNOWN:
                 extra[key] = value
             elif value != "None":
-                decode = _DECODERS[key]
                 fields[key] = value if decode is None else decode(value)
     except _BAD as error:
-        line = _line_of(key, text)
-        shown = source[key] if len(source[key]) <= 80 else source[key][:80] + "..."
         raise CorruptRecord(
-            f"{path or backup_id} line {line}: invalid value for '{key}': '{shown}' ({error})"
+            f"{path or backup_id} line {_line_of(key, text)}: invalid value for '{key}': '{source[key]:.80}' ({error})"
         ) from error
     if "server_name" not in fields:
         fields["server_name"] = server_name
@@ -78,13 +76,16 @@ def format(info: BackupInfo) -> str:
 def _split(text: str, name: str) -> tuple[dict[str, str], tuple[str, ...]]:
     source: dict[str, str] = {}
     comments: list[str] = []
-    for number, line in enumerate(text.split("\n"), 1):
+    for line in text.split("\n"):
         key, separator, value = line.partition("=")
-        if line.startswith("#"):
+        if separator and key in _DECODERS:
+            source[key] = value.strip()
+        elif line.startswith("#"):
             comments.append(line.rstrip("\r"))
         elif separator:
             source[key.strip()] = value.strip()
         elif line.strip():
+            number = text.split("\n").index(line) + 1
             raise CorruptRecord(f"{name} line {number}: not of the form key=value: '{line[:60]}'")
     return source, tuple(comments)
 
@@ -305,6 +306,7 @@ _KEYS: Final[dict[str, tuple[_Decoder | None, _Encoder]]] = {
     "version": (_natural, str),
     "xlog_segment_size": (_segment_size, str),
 }
+_UNKNOWN: Final[_Decoder] = str
 _DECODERS: Final = {key: decode for key, (decode, _) in _KEYS.items()}
 _ENCODERS: Final = {key: encode for key, (_, encode) in _KEYS.items()}
 

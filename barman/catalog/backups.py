@@ -6,6 +6,7 @@ and a crash between the two files leaves a stale copy which nobody prefers.
 """
 
 import os
+import stat
 from collections.abc import Iterable
 from typing import Final
 
@@ -19,6 +20,7 @@ from barman.fs import durable
 Records = dict[BackupId, BackupInfo]
 Damaged = dict[BackupId, CorruptRecord]
 Ids = list[BackupId]
+Signature = tuple[int, int, int]
 
 _NOT_DATA: Final = frozenset(("backup.info", "annotations"))
 
@@ -29,7 +31,7 @@ class BackupStore:
     def __init__(self, layout: Layout, mode: str | None = None) -> None:
         self._layout = layout
         self._mode = mode
-        self._cache: dict[str, tuple[tuple[int, int, int], BackupInfo]] = {}
+        self._cache: dict[str, tuple[Signature, BackupInfo]] = {}
 
     def list(self) -> tuple[Records, Damaged]:
         """Every record by ascending id, and the error of every one that cannot be read.
@@ -148,16 +150,11 @@ class BackupStore:
         return found
 
     def _load(self, backup_id: BackupId, path: str) -> BackupInfo | None:
+        cached = self._cache.get(path)
         try:
-            with open(path, "rb", buffering=0) as file:
-                status = os.fstat(file.fileno())
-                signature = (status.st_mtime_ns, status.st_size, status.st_ino)
-                cached = self._cache.get(path)
-                if cached is not None and cached[0] == signature:
-                    return cached[1]
-                if status.st_size > backup_info_file.MAX_SIZE:
-                    raise CorruptRecord(f"{path}: a record of {status.st_size} bytes")
-                data = file.readall()
+            if cached is not None and cached[0] == _signature(os.stat(path)):
+                return cached[1]
+            signature, data = _read(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -187,6 +184,27 @@ class BackupStore:
         if not usable:
             return ""
         return f"the copy '{copy}' is not empty: compare it with what you know of the backup, then put it in place"
+
+
+def _signature(status: os.stat_result) -> Signature:
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _read(path: str) -> tuple[Signature, bytes]:
+    # Descriptors, not file objects: a catalog of a thousand backups is read by every command.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise CorruptRecord(f"{path}: not a regular file")
+        if status.st_size > backup_info_file.MAX_SIZE:
+            raise CorruptRecord(f"{path}: a record of {status.st_size} bytes")
+        data = os.read(descriptor, status.st_size + 1)
+        while len(data) < status.st_size and (more := os.read(descriptor, status.st_size)):
+            data += more
+    finally:
+        os.close(descriptor)
+    return _signature(status), data
 
 
 def _listdir(path: str) -> list[str]:
