@@ -24,6 +24,7 @@ from barman.postgres.version import PgVersion
 CONNECT_TIMEOUT = 10
 """Seconds that opening a connection may take when neither the DSN nor the environment says otherwise."""
 
+_HANG_UP: int = getattr(select, "POLLRDHUP", 0)  # Linux: the other side has closed its half
 _UNDEFINED_OBJECT = ("42883", "42P01")
 
 # A peer that vanished without a word is noticed within about two minutes instead of the kernel's two hours.
@@ -198,19 +199,24 @@ class BaseConnection:
 def _is_alive(connection: psycopg2.extensions.connection) -> bool:
     """Whether an idle connection still stands, without a round trip.
 
-    The socket of an idle connection is readable only when the server has said something by itself: a notice, or
-    good-bye. libpq reads it and finds out which.
+    The socket of an idle connection is readable only when the server has said something by itself: a notice, which
+    libpq reads, or good-bye, which comes with the end of the stream.
     """
     if connection.closed:
         return False
     try:
         poller = select.poll()  # select.select() cannot look at descriptors above 1023
-        poller.register(connection.fileno(), select.POLLIN)
-        if poller.poll(0):
+        poller.register(connection.fileno(), select.POLLIN | _HANG_UP)
+        for _ in range(3):
+            events = poller.poll(0)
+            if not events:
+                return True
+            if events[0][1] & (_HANG_UP | select.POLLHUP | select.POLLERR):
+                return False
             connection.poll()
     except (psycopg2.Error, OSError, ValueError):
         return False
-    return not connection.closed
+    return False  # something that cannot be read away: a new connection costs less than a lost statement
 
 
 class PostgresConnection(BaseConnection):

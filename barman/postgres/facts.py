@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 OLDEST_SUPPORTED = PgVersion(90600)
 
-_SETTINGS = [
+_SETTINGS = (
     "data_directory",
     "config_file",
     "hba_file",
@@ -45,8 +45,19 @@ _SETTINGS = [
     "archive_library",
     "summarize_wal",
     "max_slot_wal_keep_size",
-]
+)
 
+_SHOWN_SETTINGS = (
+    "wal_level",
+    "hot_standby",
+    "max_wal_senders",
+    "data_checksums",
+    "max_replication_slots",
+    "wal_compression",
+    "config_file",
+    "hba_file",
+    "ident_file",
+)
 _START_BACKUP = {True: "pg_backup_start(text,boolean)", False: "pg_start_backup(text,boolean,boolean)"}
 
 
@@ -253,7 +264,7 @@ def read_facts(
         PostgresError: the SQL query failed.
     """
     version = connection.server_version
-    rows = connection.query(_facts_sql(version), (_SETTINGS, slot_name, with_size))
+    rows = connection.query(_facts_sql(version), (list(_SETTINGS), slot_name, with_size))
     row: dict[str, Any] = dict(zip(_COLUMNS, rows[0], strict=True))
     backup_rights = row["backup_rights"]
     settings: dict[str, str] = dict(row["settings"])
@@ -302,14 +313,6 @@ def remote_status(facts: ServerFacts) -> dict[str, Any]:
     """The facts under the names that `show-servers` and `diagnose` have for them, the archiver's included."""
     settings = facts.settings
     keep = "wal_keep_size" if facts.version >= PgVersion(130000) else "wal_keep_segments"
-    plain = [
-        "wal_level",
-        "hot_standby",
-        "max_wal_senders",
-        "data_checksums",
-        "max_replication_slots",
-        "wal_compression",
-    ]
     status: dict[str, Any] = {
         "data_directory": facts.data_directory,
         "server_txt_version": facts.server_txt_version,
@@ -325,7 +328,7 @@ def remote_status(facts: ServerFacts) -> dict[str, Any]:
         "synchronous_standby_names": list(facts.synchronous_standby_names) or [""],
         "postgres_systemid": facts.system_id,
         "version_supported": facts.version >= OLDEST_SUPPORTED,
-        **{name: settings.get(name) for name in [*plain, keep, "config_file", "hba_file", "ident_file"]},
+        **{name: settings.get(name) for name in (*_SHOWN_SETTINGS, keep)},
         "archive_timeout": int(facts.raw_settings.get("archive_timeout", "0")),
         "checkpoint_timeout": int(facts.raw_settings.get("checkpoint_timeout", "0")),
         "xlog_segment_size": facts.segment_size,
@@ -354,7 +357,7 @@ def streaming_status(streaming: StreamingFacts) -> dict[str, Any]:
     }
 
 
-_COLUMNS = [
+_COLUMNS = (
     "lsn",
     "wal_name",
     "now",
@@ -382,7 +385,7 @@ _COLUMNS = [
     "last_failed_time",
     "stats_reset",
     "current_size",
-]
+)
 
 # Before PostgreSQL 11 the setting counts WAL blocks.
 _SEGMENT_SIZE = (
