@@ -1,0 +1,71 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from barman.clock import Deadline
+from barman.errors import BarmanError, LockBusy
+from barman.fs.lock import FileLock, who_holds
+
+HOLDER = (
+    "import sys, time\nfrom barman.fs.lock import FileLock\n"
+    "FileLock(sys.argv[1]).acquire(); print('held', flush=True); time.sleep(60)"
+)
+
+
+@pytest.fixture
+def holder(tmp_path):
+    path = str(tmp_path / ".pg-backup.lock")
+    with subprocess.Popen([sys.executable, "-c", HOLDER, path], stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline() == b"held\n"
+        yield path, child
+        child.kill()
+
+
+def test_a_busy_lock_names_its_holder_and_goes_free_when_the_holder_is_killed(holder):
+    path, child = holder
+    with pytest.raises(LockBusy) as caught:
+        FileLock(path).acquire()
+    assert caught.value.holder == child.pid
+    assert who_holds(path) == child.pid
+    child.kill()
+    child.wait()
+    assert who_holds(path) is None
+    with FileLock(path) as lock:
+        assert lock.held
+        assert open(path).read() == f"{os.getpid()}\n"
+
+
+def test_waiting_for_a_lock_ends_at_the_deadline(holder):
+    path, _ = holder
+    with pytest.raises(LockBusy):
+        FileLock(path, wait=True, deadline=Deadline(0.2)).acquire()
+
+
+def test_shared_locks_stand_side_by_side_and_keep_an_exclusive_one_out(tmp_path):
+    path = str(tmp_path / "lock")
+    with FileLock(path, shared=True), FileLock(path, shared=True), pytest.raises(LockBusy):
+        FileLock(path).acquire()
+
+
+def test_the_lock_file_stays_and_is_private(tmp_path):
+    path = str(tmp_path / "lock")
+    with FileLock(path):
+        pass
+    assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+def test_a_lock_is_not_inherited_by_children(tmp_path):
+    path = str(tmp_path / "lock")
+    lock = FileLock(path)
+    lock.acquire()
+    with subprocess.Popen(["sleep", "30"], close_fds=False) as child:
+        lock.release()
+        assert who_holds(path) is None
+        child.kill()
+
+
+def test_a_lock_directory_that_is_missing_is_an_error_with_the_path(tmp_path):
+    with pytest.raises(BarmanError, match="absent"):
+        FileLock(str(tmp_path / "absent" / "lock")).acquire()
