@@ -11,8 +11,8 @@ ROOT = Path(barman.__file__).parent
 
 # A package imports only packages of lower lines; modules of line 0 may import one another.
 LINES = [
-    {"errors", "report", "clock", "units", "timestamps", "logs"},
-    {"process", "fs", "workers"},
+    {"errors", "report", "clock", "units", "timestamps", "logs", "workers"},
+    {"process", "fs"},
     {"postgres", "transport", "compression", "encryption"},
     {"catalog"},
     {"retention"},
