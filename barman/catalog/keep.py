@@ -2,15 +2,38 @@
 
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from barman.catalog.backup_id import BackupId
+from barman.catalog.backup_info import BackupInfo, BackupStatus
 from barman.catalog.layout import KEEP_SUFFIX, Layout
+from barman.errors import CatalogError
 from barman.fs import durable
 
 FULL: Final = "full"
 STANDALONE: Final = "standalone"
 _MAX_SIZE: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class KeepStatus:
+    """What `keep --status` answers: the target, or None for a backup that is not kept."""
+
+    server_name: str
+    backup_id: BackupId
+    target: str | None
+
+
+def require_keepable(info: BackupInfo) -> None:
+    """Raise CatalogError unless the backup may be kept: DONE, and restorable alone."""
+    prefix = f"Cannot add keep to backup {info.backup_id} because"
+    if info.status != BackupStatus.DONE:
+        raise CatalogError(f"{prefix} it has status {info.status}. Only backups with status DONE can be kept.")
+    if info.is_incremental:
+        raise CatalogError(
+            f"{prefix} it is an incremental backup", hint="keep the full backup that it depends on instead"
+        )
 
 
 class KeepStore:
