@@ -19,11 +19,20 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """Settings are loaded by `main` before the command runs; servers are opened one at a time."""
+    """Settings are loaded by `main` before the command runs; servers are opened one at a time.
+
+    The log file is opened with the first server or the first message: a light command does without.
+    """
 
     def __init__(
-        self, options: argparse.Namespace, settings: Settings, reporter: ConsoleReporter | JsonReporter
+        self,
+        options: argparse.Namespace,
+        settings: Settings,
+        reporter: ConsoleReporter | JsonReporter,
+        *,
+        open_log: Callable[[], None],
     ) -> None:
+        self._open_log = open_log
         self.options = options
         self.settings = settings
         self.reporter = reporter
@@ -69,6 +78,7 @@ class Context:
         """
         from barman.server.server import Server
 
+        self._open_log()
         if self.report_global_errors():
             return
         for config in self.configs(names):

@@ -60,14 +60,12 @@ def _run_command(options: argparse.Namespace, args: argparse.Namespace | None, m
     become(settings.barman.barman_user)
     log = _Log(settings, options.log_level)
     reporter = _reporter(options, log)
-    context = Context(options, settings, reporter)
+    context = Context(options, settings, reporter, open_log=log.open)
     if module is None:
         from barman.cli.parser import global_parser
 
         global_parser().print_help()
         return 0
-    if args is not None and not getattr(module, "LIGHT", False):
-        log.open()
     for problem in settings.problems:
         (reporter.error if problem.level == "error" else reporter.warning)(problem.text)
     code = _guarded(args, module, context)

@@ -17,9 +17,10 @@ def imported(tmp_path, *arguments):
         "[pg]\nconninfo = host=pg user=barman\nstreaming_archiver = on\nbackup_method = postgres\nslot_name = barman\n"
     )
     code = (
-        "import json, sys\nfrom barman.cli.main import run\n"
+        # What the interpreter and its site packages import by themselves is not ours.
+        "import json, sys\nbefore = set(sys.modules)\nfrom barman.cli.main import run\n"
         f"try:\n    run({['-c', str(tmp_path / 'barman.conf'), *arguments]!r})\nexcept SystemExit:\n    pass\n"
-        "sys.stdout.flush()\nsys.stderr.write('\\n' + json.dumps(sorted(sys.modules)))\n"
+        "sys.stdout.flush()\nsys.stderr.write('\\n' + json.dumps(sorted(set(sys.modules) - before)))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return {name.split(".")[0] for name in json.loads(done.stderr.splitlines()[-1])}, done
