@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -104,7 +105,7 @@ class Story:
         self.step("Configure it as the server 'pg': streaming only, no SSH")
         text = (
             "[barman]\n"
-            f"barman_home = {self.root}/barman\nbarman_user =\nlog_file = {self.root}/barman.log\n\n"
+            f"barman_home = {self.root}/barman\nbarman_user = {pwd.getpwuid(os.getuid()).pw_name}\nlog_file = {self.root}/barman.log\n\n"
             "[pg]\n"
             'description = "Throw-away cluster"\n'
             f"conninfo = host=127.0.0.1 port={self.port} user=barman dbname=postgres\n"

@@ -1,11 +1,14 @@
 """Start-up is a feature: light commands import no third party and nothing heavy."""
 
 import json
+import os
+import pwd
 import subprocess
 import sys
 
 import pytest
 
+USER = pwd.getpwuid(os.getuid()).pw_name
 HEAVY = {"psycopg2", "paramiko", "dateutil", "argcomplete", "zstandard", "lz4", "cramjam", "isal", "asyncio"}
 # What list-servers and --help have no use for.
 UNUSED = HEAVY | {"subprocess", "logging", "configparser", "socket", "pathlib", "tempfile", "threading"}
@@ -13,7 +16,7 @@ UNUSED = HEAVY | {"subprocess", "logging", "configparser", "socket", "pathlib", 
 
 def imported(tmp_path, *arguments):
     (tmp_path / "barman.conf").write_text(
-        f"[barman]\nbarman_home = {tmp_path}\nbarman_user =\nlog_file = {tmp_path}/barman.log\n"
+        f"[barman]\nbarman_home = {tmp_path}\nbarman_user = {USER}\nlog_file = {tmp_path}/barman.log\n"
         "[pg]\nconninfo = host=pg user=barman\nstreaming_archiver = on\nbackup_method = postgres\nslot_name = barman\n"
     )
     code = (
