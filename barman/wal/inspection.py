@@ -1,0 +1,99 @@
+"""Look into a file that waits to be archived: is it what its name says, and of this server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from barman.compression.codec import CHUNK, CodecError, CustomFilters, decoded, detect_file, find_codec
+from barman.errors import CorruptRecord
+from barman.postgres.timeline import MAX_HISTORY_BYTES, TimelineHistory
+from barman.postgres.wal_name import BackupLabelName, HistoryName, is_segment_name, parse_wal_name
+from barman.wal import header
+from barman.wal.source import Found
+
+_MAX_LABEL_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What was seen: the compression of the file, why it is unsound, and whether it only lacks bytes at its end."""
+
+    compression: str | None = None
+    defects: tuple[str, ...] = ()
+    short: bool = False
+
+
+def inspect(found: Found, system_id: str | None, custom: CustomFilters | None = None) -> Inspection:
+    """Inspect one file; compressed ones are judged by their plain content, all of which is decoded.
+
+    `system_id` is that of the server when it is known. Raises OSError, and CodecError when the content cannot be looked
+    at because a library is missing: that says nothing about the file.
+    """
+    if found.size == 0:
+        return Inspection(defects=("it is empty",), short=True)
+    compression = detect_file(found.path, custom)
+    if compression is not None:
+        find_codec(compression, custom=custom)
+    name = parse_wal_name(found.name)
+    with decoded(found.path, custom) as stream:
+        try:
+            if isinstance(name, HistoryName):
+                return Inspection(compression, _history_defects(stream, name.timeline))
+            if isinstance(name, BackupLabelName):
+                return Inspection(compression, _label_defects(stream))
+            return _inspect_segment(found, stream, compression, system_id)
+        except CodecError as error:
+            return Inspection(compression, (error.message,), short=True)
+
+
+def _inspect_segment(found: Found, stream: BinaryIO, compression: str | None, system_id: str | None) -> Inspection:
+    name = found.name if is_segment_name(found.name) else found.name[:24]
+    verdict = header.judge(stream, name, None, system_id)
+    if not verdict.ok:
+        return Inspection(compression, tuple(verdict.reasons), short=found.size < header.LONG_HEADER_SIZE)
+    size = found.size if compression is None else _length(stream)
+    expected = verdict.header.segment_size if verdict.header is not None else size
+    if size == expected:
+        return Inspection(compression)
+    return Inspection(compression, (f"its size is {size} bytes, a segment has {expected}",), short=size < expected)
+
+
+def _length(stream: BinaryIO) -> int:
+    """The plain size of a stream, of which some was read already."""
+    while stream.read(CHUNK):
+        pass
+    return stream.tell()
+
+
+def _history_defects(stream: BinaryIO, timeline: int) -> tuple[str, ...]:
+    text = stream.read(MAX_HISTORY_BYTES + 1)
+    if len(text) > MAX_HISTORY_BYTES:
+        return ("it is too long for a timeline history",)
+    try:
+        TimelineHistory.parse(timeline, text.decode("utf-8", "replace"))
+    except CorruptRecord as error:
+        return (error.message,)
+    return ()
+
+
+def _label_defects(stream: BinaryIO) -> tuple[str, ...]:
+    text = stream.read(_MAX_LABEL_BYTES + 1)
+    if len(text) > _MAX_LABEL_BYTES:
+        return ("it is too long for a backup history file",)
+    return () if b"START WAL LOCATION:" in text else ("it is no backup history file",)
+
+
+def first_system_id(files: Sequence[Found], custom: CustomFilters | None = None) -> str | None:
+    """The system identifier in the first sound segment among some files, None if there is none."""
+    for found in files:
+        if is_segment_name(found.name) and found.size:
+            try:
+                with decoded(found.path, custom) as stream:
+                    verdict = header.judge(stream, found.name, None, None)
+            except (OSError, CodecError):
+                continue
+            if verdict.ok and verdict.header is not None:
+                return str(verdict.header.system_id)
+    return None
