@@ -10,21 +10,26 @@ from barman.errors import BarmanError
 if TYPE_CHECKING:
     from barman.catalog.backup_info import BackupInfo
     from barman.catalog.catalog import Catalog, CatalogView
+    from barman.catalog.wal_index import RangeStats, WalIndex
     from barman.clock import Deadline
     from barman.config.server_config import ServerConfig
+    from barman.postgres.facts import ServerFacts
+    from barman.process import Completed
     from barman.server.server import Server
 
 
 class CheckContext:
     """Facts of one server for one run of `check`, used by one thread.
 
-    It opens the server anew: connections belong to the thread that runs the checks, and a thread that is given up keeps
-    them without harm to anybody.
+    It opens the server anew: connections belong to the thread that runs the checks, and a thread that is given up
+    keeps them without harm to anybody.
     """
 
     def __init__(self, config: ServerConfig, deadline: Deadline) -> None:
         self.config = config
         self.deadline = deadline
+        self.answers: dict[str, Completed | None] = {}
+        """What commands on the host of PostgreSQL answered, by command."""
 
     @cached_property
     def server(self) -> Server:
@@ -33,7 +38,7 @@ class CheckContext:
 
         return Server(self.config)
 
-    @cached_property
+    @property
     def catalog(self) -> Catalog:
         """The catalog of the server."""
         return self.server.catalog
@@ -46,18 +51,77 @@ class CheckContext:
     @cached_property
     def newest_backup(self) -> BackupInfo | None:
         """The newest backup whose copy is done."""
-        done = [info for info in self.view.backups.values() if info.is_copy_done]
-        return max(done, key=lambda info: info.backup_id, default=None)
+        return self.view.latest()
+
+    @property
+    def uses_streaming(self) -> bool:
+        """Whether backups or WAL come over a replication connection."""
+        return self.config.backup_method == "postgres" or self.config.streaming_archiver
+
+    @cached_property
+    def facts(self) -> ServerFacts | None:
+        """What PostgreSQL says of itself; None when it cannot be asked, for the reason in `facts_error`."""
+        try:
+            self.server.postgres.limit_statements(self.deadline)
+            return self._read_facts()
+        except BarmanError as error:
+            self.facts_error = error.message
+            return None
+
+    facts_error = ""
+
+    def _read_facts(self) -> ServerFacts:
+        from barman.postgres.facts import read_facts
+
+        streaming = self.server.streaming if self.uses_streaming else None
+        return read_facts(self.server.postgres, streaming, slot_name=self.config.slot_name)
+
+    @cached_property
+    def wal_facts(self) -> ServerFacts | None:
+        """What the host that WAL is received from says; the same as `facts` unless one is configured."""
+        if not self.server.has_wal_conninfo:
+            return self.facts
+        from barman.postgres.facts import read_facts
+
+        try:
+            self.server.wal_postgres.limit_statements(self.deadline)
+            return read_facts(self.server.wal_postgres, self.server.wal_streaming, slot_name=self.config.slot_name)
+        except BarmanError as error:
+            self.wal_facts_error = error.message
+            return None
+
+    wal_facts_error = ""
+
+    @cached_property
+    def primary_facts(self) -> ServerFacts:
+        """What the server of `primary_conninfo` says. Raises PostgresError."""
+        from barman.postgres.facts import read_facts
+
+        self.server.primary.limit_statements(self.deadline)
+        return read_facts(self.server.primary)
+
+    @cached_property
+    def index(self) -> WalIndex:
+        """The fast view of the WAL index."""
+        return self.catalog.index()
+
+    @cached_property
+    def following_wals(self) -> RangeStats | None:
+        """The archived segments after the end of the newest backup; None without a backup."""
+        info = self.newest_backup
+        if info is None or not info.end_wal:
+            return None
+        return self.index.range_stats(info.end_wal, None, after=True)
 
     @property
     def last_backup_size(self) -> int:
         """Performance data: bytes of the newest backup."""
         return (self.newest_backup.size or 0) if self.newest_backup else 0
 
-    @cached_property
+    @property
     def wals_size(self) -> int:
         """Performance data: bytes of WAL archived after the newest backup."""
-        return 0
+        return self.following_wals.size if self.following_wals else 0
 
     def close(self) -> None:
         """Close what was opened."""

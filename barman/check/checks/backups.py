@@ -1,0 +1,143 @@
+"""The catalog: directories, records, ages, sizes and numbers of backups."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from barman import clock
+from barman.catalog.backup_info import BackupStatus
+from barman.catalog.chain import walk_to_root
+from barman.check.check import Outcome, check, failed, passed
+from barman.errors import CatalogError, ConfigError
+from barman.units import format_age, format_interval, format_size
+
+if TYPE_CHECKING:
+    from barman.catalog.backup_info import BackupInfo
+    from barman.check.context import CheckContext
+
+
+@check("directories", applies=lambda config: not config.disabled)
+def directories(context: CheckContext) -> Outcome:
+    """Create what is missing; fails with the path and the reason."""
+    try:
+        context.catalog.ensure_directories()
+    except CatalogError as error:
+        return failed(error.message)
+    return passed()
+
+
+@check("retention policy settings")
+def retention_policy_settings(context: CheckContext) -> Outcome:
+    """The policy can be read; one that cannot deletes nothing."""
+    text = context.config.retention_policy
+    if not text:
+        return passed()
+    from barman.retention.policy import parse
+
+    try:
+        parse(str(text))
+    except (ConfigError, ValueError):
+        return failed(f"see log: '{text}' is not a retention policy")
+    return passed()
+
+
+@check("backup maximum age", blocking=False)
+def backup_maximum_age(context: CheckContext) -> Outcome:
+    """The newest backup is younger than `last_backup_maximum_age`."""
+    limit = context.config.last_backup_maximum_age
+    if limit is None:
+        return passed("no last_backup_maximum_age provided")
+    newest = context.newest_backup
+    given = f"interval provided: {format_interval(limit)}"
+    if newest is None or newest.end_time is None:
+        return failed(f"{given}, latest backup age: No available backups")
+    age = clock.now() - newest.end_time
+    return Outcome(age <= limit, f"{given}, latest backup age: {format_age(age)}")
+
+
+@check("backup minimum size", blocking=False)
+def backup_minimum_size(context: CheckContext) -> Outcome:
+    """The newest backup is not smaller than `last_backup_minimum_size`."""
+    limit = context.config.last_backup_minimum_size
+    size = context.last_backup_size
+    if limit is None:
+        return passed(format_size(size))
+    ok = size >= limit
+    sign = ">" if ok else "<"
+    return Outcome(ok, f"last backup size {format_size(size)} {sign} {format_size(limit)} minimum")
+
+
+@check("failed backups", blocking=False)
+def failed_backups(context: CheckContext) -> Outcome:
+    """No backup failed."""
+    count = len(context.view.with_status((BackupStatus.FAILED,)))
+    return Outcome(not count, f"there are {count} failed backups")
+
+
+@check("minimum redundancy requirements", blocking=False)
+def minimum_redundancy(context: CheckContext) -> Outcome:
+    """There are as many backups that can be restored alone as configured."""
+    have, expected = context.view.redundancy(), context.config.minimum_redundancy
+    return Outcome(have >= expected, f"have {have} non-incremental backups, expected at least {expected}")
+
+
+@check("backup catalog", blocking=False)
+def backup_catalog(context: CheckContext) -> Outcome | None:
+    """Every record can be read, and every good backup has its data and its parents."""
+    problems = [error.message for error in context.view.corrupt.values()]
+    for info in context.view.copy_done:
+        problem = _problem_of(info, context)
+        if problem:
+            problems.append(problem)
+    if not problems:
+        return None
+    return failed(problems[0] + (f", and {len(problems) - 1} more" if len(problems) > 1 else ""), details=())
+
+
+def _problem_of(info: BackupInfo, context: CheckContext) -> str:
+    """Why a backup that is called good cannot be restored, as far as a look at names can tell."""
+    if "://" in context.config.basebackups_directory or info.backup_id in context.view.deleting:
+        return ""
+    data = context.catalog.layout.data_directory(info.backup_id)
+    if not os.path.isdir(data):
+        return f"backup {info.backup_id} is {info.status}, but its data are missing: {data}"
+    try:
+        chain = walk_to_root(info, context.view)
+    except CatalogError as error:
+        return error.message
+    broken = next((parent.backup_id for parent in chain[1:] if not parent.is_copy_done), None)
+    return f"backup {info.backup_id} needs its parent {broken}, which is not complete" if broken else ""
+
+
+@check("configuration")
+def configuration(context: CheckContext) -> Outcome | None:
+    """Nothing in the configuration disables the server."""
+    messages = tuple(str(message) for message in context.config.msg_list)
+    return failed(details=messages) if messages else None
+
+
+@check("systemid coherence")
+def systemid_coherence(context: CheckContext) -> Outcome:
+    """Backups, connections and repository mean one and the same cluster."""
+    reads_server = context.config.active and not context.config.passive_node
+    facts = context.facts if reads_server else None
+    live = facts.system_id if facts else None
+    if facts and facts.streaming and facts.streaming.identity and live:
+        if facts.streaming.identity.systemid != live:
+            return failed("is the streaming DSN targeting the same server of the PostgreSQL connection string?")
+    elif facts and facts.streaming and facts.streaming.identity:
+        live = facts.streaming.identity.systemid
+    if live is None:
+        return passed("no system Id available")
+    return _compare_with_disk(live, context)
+
+
+def _compare_with_disk(live: str, context: CheckContext) -> Outcome:
+    stored = context.catalog.identity.read()
+    if stored is None:
+        return passed("no system Id stored on disk")
+    if stored.systemid != live:
+        path = context.catalog.layout.identity
+        return failed(f'the system Id of the connected PostgreSQL server changed, stored in "{path}"')
+    return passed()

@@ -1,0 +1,161 @@
+"""What the backup method needs: SSH and PGDATA for rsync, pg_basebackup for postgres."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+from barman.check.check import Outcome, check, failed, on_active_nodes, passed
+from barman.check.checks.archiving import compatible
+from barman.errors import DeadlineExceeded, TransportError
+from barman.process import Completed, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from barman.check.context import CheckContext
+    from barman.config.server_config import ServerConfig
+    from barman.postgres.programs import Program
+
+_NO_QUESTIONS = "-o BatchMode=yes"
+_EXCLUSIVE = "exclusive_backup"
+
+
+def _method(*names: str) -> Callable[[ServerConfig], bool]:
+    def applies(config: ServerConfig) -> bool:
+        return on_active_nodes(config) and config.backup_method in names
+
+    return applies
+
+
+def _uses_ssh(config: ServerConfig) -> bool:
+    return bool(config.active) and (bool(config.passive_node) or config.backup_method in ("rsync", "snapshot"))
+
+
+@check("ssh", applies=_uses_ssh)
+def ssh(context: CheckContext) -> Outcome:
+    """A command runs on the host of PostgreSQL, or on the primary Barman of a passive node."""
+    command = _ssh_command(context)
+    if not command:
+        return failed("ssh_command is not set")
+    done = _on_host(context, ["true"])
+    if done is not None and done.returncode == 0:
+        return passed("Barman primary node" if context.config.passive_node else "PostgreSQL server")
+    code = done.returncode if done is not None else None
+    return failed(f"Connection failed using '{command} {_NO_QUESTIONS}' return code {code}{_last_words(done)}")
+
+
+@check("ssh output clean", applies=_uses_ssh)
+def ssh_output_clean(context: CheckContext) -> Outcome | None:
+    """The remote shell adds nothing to the output of commands."""
+    done = _on_host(context, ["true"]) if _ssh_command(context) else None
+    if done is None or done.returncode != 0 or not (done.stdout or done.stderr):
+        return None
+    return failed("the configured ssh_command must not add anything to the remote command output")
+
+
+@check("backup_label", applies=_method("rsync"))
+def backup_label(context: CheckContext) -> Outcome | None:
+    """A server that does not start because of a left-over label is told apart from one that is down."""
+    newest = context.newest_backup
+    if context.facts is not None or newest is None or not newest.pgdata or not _ssh_command(context):
+        return None
+    done = _on_host(context, ["test", "-e", os.path.join(newest.pgdata, "backup_label")])
+    if done is None or done.returncode != 0:
+        return None
+    return failed("Check that the PostgreSQL server is up and no 'backup_label' file is in PGDATA.")
+
+
+@check("local PGDATA", applies=_method("local-rsync"))
+def local_pgdata(context: CheckContext) -> Outcome | None:
+    """This process can read the data directory."""
+    directory = context.facts.data_directory if context.facts else None
+    if directory is None:
+        return None
+    if os.access(directory, os.R_OK | os.X_OK):
+        return passed("Access to local PGDATA")
+    return failed(f"cannot read '{directory}': run barman as its owner")
+
+
+def _basebackup(context: CheckContext) -> Program | None:
+    from barman.postgres.programs import find_pg_basebackup
+
+    return find_pg_basebackup(context.server.search_path, context.facts.version if context.facts else None)
+
+
+@check("pg_basebackup", applies=_method("postgres"))
+def pg_basebackup(context: CheckContext) -> Outcome:
+    """The client program is installed."""
+    return passed() if _basebackup(context) else failed("not found: install it, or set 'path_prefix'")
+
+
+@check("pg_basebackup compatible", applies=_method("postgres"))
+def pg_basebackup_compatible(context: CheckContext) -> Outcome:
+    """The client program is not older than the server."""
+    return compatible(_basebackup(context), context, "pg_basebackup")
+
+
+@check("pg_basebackup supports tablespaces mapping", applies=_method("postgres"))
+def pg_basebackup_tablespaces(context: CheckContext) -> Outcome | None:
+    """The client program can move tablespaces: every one since 9.4."""
+    program = _basebackup(context)
+    if context.facts is None or program is None:
+        return None
+    return Outcome(program.version.number >= 90400 or not context.facts.tablespaces)
+
+
+@check("postgres minimal version", applies=_method("rsync", "local-rsync", "snapshot"))
+def postgres_minimal_version(context: CheckContext) -> Outcome | None:
+    """The server knows concurrent backups."""
+    if context.facts is None or context.facts.version.number >= 90600 or _is_exclusive(context):
+        return None
+    return failed(f"concurrent backups need PostgreSQL 9.6, this is {context.facts.version.text}")
+
+
+@check("not in recovery", applies=_method("rsync", "local-rsync", "snapshot"))
+def not_in_recovery(context: CheckContext) -> Outcome | None:
+    """Exclusive backups are taken from a primary."""
+    if not _is_exclusive(context) or context.facts is None:
+        return None
+    return failed("cannot perform exclusive backup on a standby") if context.facts.in_recovery else passed()
+
+
+@check("exclusive backup supported", applies=_method("rsync", "local-rsync", "snapshot"))
+def exclusive_backup_supported(context: CheckContext) -> Outcome | None:
+    """The server still knows exclusive backups."""
+    if not _is_exclusive(context):
+        return None
+    if context.facts is None:
+        return failed("unable to determine postgres version")
+    if context.facts.version.number < 150000:
+        return passed()
+    return failed(f"exclusive backups not supported on PostgreSQL {context.facts.server_txt_version}")
+
+
+def _is_exclusive(context: CheckContext) -> bool:
+    return _EXCLUSIVE in context.config.backup_options
+
+
+def _ssh_command(context: CheckContext) -> str:
+    config = context.config
+    return str((config.primary_ssh_command if config.passive_node else config.ssh_command) or "")
+
+
+def _on_host(context: CheckContext, command: list[str]) -> Completed | None:
+    """Run a command with the configured SSH command, once for each command; None if it cannot be run at all."""
+    key = " ".join(command)
+    if key not in context.answers:
+        argv = [*shlex.split(_ssh_command(context)), *_NO_QUESTIONS.split(), shlex.join(command)]
+        try:
+            context.answers[key] = run(argv, env=context.server.environment, deadline=context.deadline, check=False)
+        except DeadlineExceeded:
+            raise
+        except TransportError:
+            context.answers[key] = None
+    return context.answers[key]
+
+
+def _last_words(done: Completed | None) -> str:
+    lines = done.error_text.strip().splitlines() if done is not None else []
+    return f": {lines[-1].strip()}" if lines else ""

@@ -1,0 +1,71 @@
+"""How data are stored: compression, encryption, places that are not directories."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from barman.check.check import Outcome, check, failed, passed
+from barman.errors import BarmanError, TransportError
+from barman.process import find_programs, run
+
+if TYPE_CHECKING:
+    from barman.check.context import CheckContext
+    from barman.config.server_config import ServerConfig
+
+
+@check("encryption", applies=lambda config: bool(config.encryption))
+def encryption(context: CheckContext) -> Outcome:
+    """The rules of encrypted backups are kept, and gpg can encrypt for the key."""
+    config = context.config
+    rules = (
+        (not config.encryption_key_id, "encryption_key_id is unset"),
+        (config.backup_method != "postgres", "backup_method != postgres"),
+        (not config.backup_compression, "backup_compression is unset"),
+        (config.backup_compression_format != "tar", "backup_compression_format != tar"),
+    )
+    broken = next((text for is_broken, text in rules if is_broken), None)
+    if broken:
+        return failed(f"Encryption is set as {config.encryption}, but {broken}")
+    return _try_gpg(context)
+
+
+def _try_gpg(context: CheckContext) -> Outcome:
+    """Encrypt a few bytes through pipes: no plaintext is written anywhere."""
+    programs = find_programs(["gpg", "gpg2"], context.server.search_path)
+    if not programs:
+        return failed("gpg not found: install it, or set 'path_prefix'")
+    argv = [programs[0], "--batch", "--yes", "--no-tty", "--trust-model", "always"]
+    argv += ["--recipient", str(context.config.encryption_key_id), "--encrypt"]
+    try:
+        run(argv, env=context.server.environment, stdin=b"barman", deadline=context.deadline)
+    except TransportError as error:
+        return failed(f"encryption test failed. Check the log file for more details: {error.message}")
+    return passed("encryption test succeeded")
+
+
+def _in_the_cloud(config: ServerConfig) -> bool:
+    return "://" in config.basebackups_directory or "://" in config.wals_directory
+
+
+@check("cloud storage configuration", applies=_in_the_cloud)
+def cloud_storage_configuration(context: CheckContext) -> Outcome:
+    """Buckets are recognised, and not served."""
+    return failed("object storage is not supported by this version: use directories")
+
+
+@check("compression settings")
+def compression_settings(context: CheckContext) -> Outcome:
+    """WAL can be compressed as configured: the format is known, its library or program is there."""
+    config = context.config
+    if not config.compression:
+        return passed()
+    from barman.compression.codec import CustomFilters, find_codec
+
+    try:
+        custom = CustomFilters.from_options(
+            config.custom_compression_filter, config.custom_decompression_filter, config.custom_compression_magic
+        )
+        find_codec(config.compression, level=config.compression_level, custom=custom, env=context.server.environment)
+    except BarmanError as error:
+        return failed(error.message)
+    return passed()

@@ -1,0 +1,197 @@
+"""The WAL archive: would a restore of the newest backup reach the present?"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from barman import clock
+from barman.check.check import Outcome, check, failed, passed
+from barman.check.coverage import Hole, holes, path_from
+from barman.postgres.wal_name import WalSegment, is_segment_name
+from barman.timestamps import format_ctime
+from barman.units import format_age, format_interval, format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from barman.catalog.backup_info import BackupInfo
+    from barman.check.context import CheckContext
+    from barman.config.server_config import ServerConfig
+    from barman.postgres.timeline import TimelineHistory
+
+WAITING_SECONDS = 600.0
+"""How long the last WAL of a backup may take to arrive: the switch is immediate, and cron runs each minute."""
+
+
+def _on_disk(config: ServerConfig) -> bool:
+    return "://" not in config.wals_directory
+
+
+@check("WAL archive", applies=_on_disk)
+def wal_archive(context: CheckContext) -> Outcome | None:
+    """Restoring the newest backup to now would find all WAL.
+
+    An archive without WAL is no failure as long as no backup needs any: nothing verifiable is wrong with it. A hole
+    does not keep a backup from starting, for a new backup is the remedy; WAL that does not arrive does.
+    """
+    newest = context.newest_backup
+    if newest is None or newest.begin_wal is None or not is_segment_name(newest.begin_wal):
+        return None
+    history, problem = _newest_history(context, newest)
+    if problem:
+        return failed(problem, blocking=False)
+    found = _holes(context, newest, history)
+    if found:
+        more = f", and {len(found) - 1} more holes" if len(found) > 1 else ""
+        return failed(f"WAL missing after the begin of backup {newest.backup_id}: {found[0]}{more}", blocking=False)
+    return _lost_wal(context, newest) or _damaged(context, newest) or _overdue(context, newest)
+
+
+def _newest_history(context: CheckContext, newest: BackupInfo) -> tuple[TimelineHistory | None, str]:
+    """The history of the newest timeline that continues the backup; or why it cannot be told."""
+    wals = context.catalog.wals
+    begin = WalSegment.parse(str(newest.begin_wal))
+    for timeline in sorted(wals.timelines(), reverse=True):
+        if timeline <= begin.timeline:
+            break
+        if wals.newest_segment(timeline) is None:
+            continue
+        history = wals.history(timeline)
+        if history is None:
+            return None, f"timeline {timeline} has WAL, but {timeline:08X}.history is not in the archive"
+        end = history.end_of(begin.timeline)
+        if end is not None and newest.end_xlog is not None and end >= newest.end_xlog:
+            return history, ""
+    return None, ""
+
+
+def _holes(context: CheckContext, newest: BackupInfo, history: TimelineHistory | None) -> list[Hole]:
+    """What is missing from begin to now; looked at twice, because archiving goes on meanwhile."""
+    size = newest.xlog_segment_size
+    begin = WalSegment.parse(str(newest.begin_wal))
+    stretches = path_from(begin, history, size)
+    archived = {}
+    for stretch in stretches:
+        names = context.catalog.wals.names(stretch.start.name, timeline=stretch.start.timeline)
+        archived[stretch.start.timeline] = [name for name in names if is_segment_name(name)]
+    found = holes(stretches, archived, size)
+    return [hole for hole in found if not (_is_here(context, hole.first.name) and _is_here(context, hole.last.name))]
+
+
+def _is_here(context: CheckContext, name: str) -> bool:
+    """Whether a file is archived or waits for it; in the order in which it travels, so that none slips by."""
+    config = context.config
+    places = (config.incoming_wals_directory, config.streaming_wals_directory)
+    return any(os.path.exists(os.path.join(place, name)) for place in places) or context.catalog.wals.exists(name)
+
+
+def _overdue(context: CheckContext, newest: BackupInfo) -> Outcome | None:
+    """The last WAL that the backup itself needs is there, or may still be on its way."""
+    missing = None
+    if newest.end_wal and is_segment_name(newest.end_wal):
+        missing = next((name for name in _required(newest) if not context.catalog.wals.exists(name)), None)
+    if missing is None:
+        return None
+    age = (clock.now() - newest.end_time).total_seconds() if newest.end_time else WAITING_SECONDS
+    if newest.status != "DONE" and age < WAITING_SECONDS:
+        return None
+    return failed(
+        f"backup {newest.backup_id} ended {format_age(max(age, 0))} ago and its WAL {missing} is not archived: "
+        f"see that WAL arrives, then run 'barman switch-wal --archive {context.config.name}'"
+    )
+
+
+def _required(newest: BackupInfo) -> Iterator[str]:
+    """The segments from begin to end."""
+    segment, end = WalSegment.parse(str(newest.begin_wal)), WalSegment.parse(str(newest.end_wal))
+    while segment.timeline == end.timeline and segment <= end:
+        yield segment.name
+        segment = segment.next(newest.xlog_segment_size)
+
+
+def _lost_wal(context: CheckContext, newest: BackupInfo) -> Outcome | None:
+    """What PostgreSQL says it has archived since the newest backup is here: its archive_command leads to us."""
+    config = context.config
+    if not config.archiver or not config.active or config.passive_node or context.facts is None:
+        return None
+    stats = context.facts.archiver
+    name = stats.last_archived_wal if stats else None
+    if stats is None or name is None or not is_segment_name(name) or name <= str(newest.end_wal or newest.begin_wal):
+        return None
+    if _is_here(context, name) or _is_set_aside(config.errors_directory, name):
+        return None
+    moment = format_ctime(stats.last_archived_time) if stats.last_archived_time else "some time"
+    return failed(f"PostgreSQL archived {name} at {moment}, but it did not arrive here: check archive_command")
+
+
+def _is_set_aside(directory: str, name: str) -> bool:
+    try:
+        return any(entry.startswith(name) for entry in os.listdir(directory))
+    except OSError:
+        return False
+
+
+def _damaged(context: CheckContext, newest: BackupInfo) -> Outcome | None:
+    """Uncompressed segments have their full size; the index knows, and the file confirms."""
+    full = newest.xlog_segment_size
+    for file in context.index.files(str(newest.begin_wal)):
+        if file.size == full or file.compression or file.encryption or not is_segment_name(file.name):
+            continue
+        stored = context.catalog.wals.find(file.name)
+        if stored is not None and stored.size < full and _is_plain(stored.path):
+            return failed(f"{stored.path} has {stored.size} bytes instead of {full}", blocking=False)
+    return None
+
+
+def _is_plain(path: str) -> bool:
+    from barman.catalog.wal_content import recognise_file
+
+    return recognise_file(path) == (None, None)
+
+
+@check("WAL index", applies=_on_disk, blocking=False)
+def wal_index(context: CheckContext) -> Outcome | None:
+    """xlog.db lists what is archived since the newest backup, and nothing else."""
+    newest = context.newest_backup
+    if newest is None or not newest.begin_wal or context.catalog.locks.is_held("archive-wal"):
+        return None
+    remedy = f"run 'barman rebuild-xlogdb {context.config.name}'"
+    if context.index.problems.garbage:
+        return failed(f"xlog.db has {context.index.problems.garbage} lines that cannot be read: {remedy}")
+    listed = {file.name for file in context.index.files(newest.begin_wal)}
+    present = set(context.catalog.wals.names(newest.begin_wal))
+    gone = sorted(name for name in listed - present if not context.catalog.wals.exists(name))
+    if gone:
+        return failed(f"xlog.db lists {len(gone)} WAL files that are not in the archive, first {gone[0]}: {remedy}")
+    unlisted = sorted(name for name in present - listed if not name.endswith(".partial"))
+    if unlisted and not _just_archived(context, unlisted):
+        return failed(f"{len(unlisted)} archived WAL files are not listed in xlog.db, first {unlisted[0]}: {remedy}")
+    return None
+
+
+def _just_archived(context: CheckContext, unlisted: list[str]) -> bool:
+    """Whether an archiver was between file and index line when we looked: ask the index again."""
+    with context.catalog.index() as again:
+        return all(name in again for name in unlisted)
+
+
+@check("wal maximum age", blocking=False)
+def wal_maximum_age(context: CheckContext) -> Outcome:
+    """The newest WAL of the newest backup is younger than `last_wal_maximum_age`."""
+    limit = context.config.last_wal_maximum_age
+    if limit is None:
+        return passed("no last_wal_maximum_age provided")
+    given = f"interval provided: {format_interval(limit)}"
+    newest = context.newest_backup
+    stats = context.index.range_stats(newest.begin_wal) if newest and newest.begin_wal else None
+    if stats is None or not stats.count:
+        return failed("No WAL files archived for last backup")
+    age = clock.timestamp() - stats.last_time
+    return Outcome(age <= limit.total_seconds(), f"{given}, latest wal age: {format_age(age)}")
+
+
+@check("wal size")
+def wal_size(context: CheckContext) -> Outcome:
+    """How much WAL there is after the newest backup."""
+    return passed(format_size(context.wals_size))

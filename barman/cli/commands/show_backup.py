@@ -1,0 +1,33 @@
+"""`barman show-backup`: all that the catalog knows about one backup."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from barman.cli.arguments import add_backup_id, add_server
+
+if TYPE_CHECKING:
+    import argparse
+
+    from barman.cli.context import Context
+
+LIGHT = True  # nothing is changed: no reason to open the log file
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_server(parser)
+    add_backup_id(parser)
+
+
+def run(args: argparse.Namespace, context: Context) -> None:
+    """Show the backup. Raises UnknownBackup, and CorruptRecord when it cannot be read."""
+    from barman.catalog.backup_id import resolve
+    from barman.status.backups import show_backup
+
+    server = context.server(args.server_name)
+    if server is None:
+        return
+    view = server.catalog.snapshot()
+    info = view.backups[resolve(args.backup_id, view)]
+    context.reporter.emit(show_backup(server.config, server.catalog, info, view))
