@@ -12,6 +12,7 @@ from barman.errors import CatalogError, ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from barman.catalog.backup_id import BackupId
     from barman.catalog.catalog import Catalog, CatalogView
     from barman.catalog.wal_index import RangeStats, WalIndex
     from barman.config.server_config import ServerConfig
@@ -134,7 +135,7 @@ def show_backup(config: ServerConfig, catalog: Catalog, info: BackupInfo, view: 
     )
 
 
-def retention_words(config: ServerConfig, view: CatalogView) -> Mapping[str, str]:
+def retention_words(config: ServerConfig, view: CatalogView) -> Mapping[BackupId, str]:
     """The retention word of every backup; empty when no policy is enforced or it cannot be read."""
     if not config.retention_policy:
         return {}
@@ -145,7 +146,7 @@ def retention_words(config: ServerConfig, view: CatalogView) -> Mapping[str, str
         policy = parse(str(config.retention_policy))
     except (ConfigError, ValueError):
         return {}
-    return {**report(view, policy, config.minimum_redundancy, clock.now())}
+    return dict(report(view, policy, config.minimum_redundancy, clock.now()))
 
 
 def branching_timelines(catalog: Catalog, info: BackupInfo) -> tuple[int, ...]:

@@ -105,8 +105,9 @@ def describe_backup(info: BackupInfo) -> dict[str, Any]:
     for hidden in ("backup_name", "snapshots_info"):
         if fields[hidden] is None:
             del fields[hidden]
-    for listed in ("tablespaces", "children_backup_ids", "included_files"):
+    for listed in ("tablespaces", "included_files"):
         fields[listed] = fields[listed] or None
+    fields["children_backup_ids"] = ",".join(info.children_backup_ids) or None
     if fields["tablespaces"]:
         fields["tablespaces"] = [[item.name, item.oid, item.location] for item in info.tablespaces]
     return fields
