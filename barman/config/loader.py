@@ -271,7 +271,7 @@ class _Loader:
         name = facts["name"]
         values, sources = resolver.server(name, entries, facts)
         reasons = self._flaws(name, "server")
-        if "/" in name or name in (".", ".."):
+        if "/" in name or "\0" in name or name in (".", ".."):
             reasons.append(f"invalid server name '{name}': it must be usable as the name of a directory")
         model, reason = _active_model(values["backup_directory"], name, models)
         if reason:

@@ -147,7 +147,14 @@ def words_kind(into: type[W], *choices: str, conflicts: tuple[str, ...] = ()) ->
     return kind
 
 
+def _parse_path(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("a path cannot contain a NUL character")
+    return text
+
+
 def _parse_absolute_path(text: str) -> str:
+    _parse_path(text)
     if not text.startswith("/"):
         raise ValueError(f"Invalid value : '{text}' (must be an absolute path)")
     return text
@@ -171,7 +178,7 @@ def cloud_provider(url: str) -> str | None:
 def _parse_directory_or_url(text: str) -> str:
     if is_url(text) and cloud_provider(text) is None:
         raise ValueError("The URL is not compatible with any of the supported cloud providers")
-    return text
+    return _parse_path(text)
 
 
 def _parse_slot(text: str) -> str:
@@ -298,7 +305,7 @@ STRING = Kind(_same, "string", empty=BLOCK)
 NAME = Kind(_same, "string")
 CONNECTION = Kind(_same, "libpq connection string or URI", empty=BLOCK)
 SHELL = Kind(_same, "shell command", empty=BLOCK)
-PATH = Kind(_same, "path")
+PATH = Kind(_parse_path, "path")
 PATH_LIST = Kind(_same, "colon separated list of directories", empty=BLOCK)
 DIRECTORY_OR_URL = Kind(_parse_directory_or_url, "path, or URL of a bucket")
 ABSOLUTE_PATH = Kind(_parse_absolute_path, "absolute path")
