@@ -48,7 +48,8 @@ def report(view: CatalogView, policy: RetentionPolicy, minimum_redundancy: int, 
     for (root, *children), status, within in judged:
         statuses[root.backup_id] = status
         for child in children:
-            statuses[child.backup_id] = _keep_of(child, view) or _of_child(status, within)
+            kept = None if status == RetentionStatus.NONE else _keep_of(child, view)
+            statuses[child.backup_id] = kept or _of_child(status, within)
     return {i: _unless_empty(view.backups[i], statuses) for i in sorted(view.backups)}
 
 
