@@ -26,7 +26,7 @@ class GlobalOptions(OptionSet):
     config_changes_queue = Option(
         values.PATH,
         "",
-        "Queue of the changes that `config-update` has not applied yet (JSON).",
+        "Queue of configuration changes made by programs that are not applied yet (JSON).",
         GLOBAL,
         template="%(barman_home)s/cfg_changes.queue",
     )
