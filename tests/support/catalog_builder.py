@@ -125,6 +125,8 @@ def add_backup(catalog: Catalog, backup_id: str, **changes: Any) -> BackupInfo:
     """Save a record of `make_info` together with a small data directory."""
     info = make_info(backup_id, **{"server_name": catalog.layout.server_name, **changes})
     add_data(catalog.layout, backup_id)
+    for tablespace in info.tablespaces:
+        os.makedirs(catalog.layout.tablespace_directory(backup_id, tablespace.oid), exist_ok=True)
     catalog.backups.save(info)
     return info
 
