@@ -69,6 +69,11 @@ class StreamingConnection(BaseConnection):
         )
         super().__init__(parameters, connect_timeout=connect_timeout)
 
+    @property
+    def application_name(self) -> str | None:
+        """The name in the conninfo, which wins over any that is given to `libpq_conninfo`."""
+        return self._parameters.get("application_name")
+
     def libpq_conninfo(self, application_name: str | None = None) -> str:
         """The connection string for client programs: everything but the password, which would show in `ps`.
 

@@ -1,0 +1,28 @@
+"""`barman list-processes`: what runs for a server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from barman.cli.arguments import add_server
+
+if TYPE_CHECKING:
+    import argparse
+
+    from barman.cli.context import Context
+
+LIGHT = True  # nothing is changed: no reason to open the log file
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_server(parser)
+
+
+def run(args: argparse.Namespace, context: Context) -> None:
+    """Show the processes, by the locks they hold."""
+    from barman.cron.processes import find_processes
+
+    server = context.server(args.server_name)
+    if server is not None:
+        context.reporter.emit(find_processes(server.name, server.catalog.locks))
