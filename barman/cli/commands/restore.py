@@ -1,0 +1,207 @@
+"""`barman restore` (alias `recover`): restore a backup, to its end or to a point in time."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from barman.cli.arguments import BACKUP_ID_HELP, add_server, at_least
+from barman.errors import BarmanError
+
+if TYPE_CHECKING:
+    from barman.cli.context import Context
+    from barman.config.server_config import ServerConfig
+    from barman.restore.request import RestoreRequest
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_server(parser)
+    parser.add_argument(
+        "backup_id", metavar="BACKUP_ID", help=f"{BACKUP_ID_HELP}; or auto: the newest backup that serves the target"
+    )
+    parser.add_argument(
+        "destination_directory", metavar="DESTINATION", help="directory for the restored cluster: missing or empty"
+    )
+    _add_targets(parser)
+    _add_wal(parser)
+    _add_places(parser)
+    _add_copy(parser)
+    _add_snapshots(parser)
+
+
+def _add_targets(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--target-time", metavar="TS", help="recover to a moment; without a zone: this host's")
+    parser.add_argument("--target-xid", metavar="XID", help="recover to a transaction")
+    parser.add_argument("--target-lsn", metavar="LSN", help="recover to a WAL position")
+    parser.add_argument("--target-name", metavar="NAME", help="recover to a restore point")
+    parser.add_argument("--target-immediate", action="store_true", help="recover just to a consistent state")
+    parser.add_argument("--target-tli", metavar="TLI", type=_timeline, help="timeline: a number, current or latest")
+    parser.add_argument("--exclusive", action="store_true", help="stop just before the target instead of after it")
+    parser.add_argument(
+        "--target-action", choices=("pause", "shutdown", "promote"), help="what the server does at the target"
+    )
+    parser.add_argument("--standby-mode", action="store_true", help="restore a standby")
+
+
+def _add_wal(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--get-wal", dest="get_wal", action="store_true", default=None, help="let the server fetch WAL from Barman"
+    )
+    parser.add_argument(
+        "--no-get-wal", dest="get_wal", action="store_false", help="copy WAL, whatever recovery_options says"
+    )
+    parser.add_argument("--partial-wal", action="store_true", help="deliver .partial WAL files too")
+    parser.add_argument("--restore-command", metavar="COMMAND", help="with get-wal: the restore_command to write")
+    parser.add_argument(
+        "--allow-missing-wal",
+        action="store_true",
+        help="go on although WAL before the target is missing; changes after the hole are lost",
+    )
+    parser.add_argument(
+        "--skip-archive-wal", action="store_true", help="do not archive waiting WAL first; it is then not restored"
+    )
+    parser.add_argument(
+        "--staging-wal-directory", metavar="DIR", help="where WAL for a recovery target goes (DESTINATION/barman_wal)"
+    )
+    parser.add_argument(
+        "--recovery-conf-filename", metavar="FILE", help="file for the recovery settings (postgresql.auto.conf)"
+    )
+    parser.add_argument("--recovery-option-port", metavar="PORT", type=at_least(1), help=argparse.SUPPRESS)
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tablespace",
+        metavar="NAME:LOCATION",
+        action="append",
+        default=[],
+        help="restore a tablespace to another directory; may be given several times",
+    )
+    parser.add_argument("--remote-ssh-command", metavar="COMMAND", help="restore to another host")
+    parser.add_argument("--staging-path", metavar="DIR", type=_absolute, help="where backups are unpacked or combined")
+    parser.add_argument("--staging-location", choices=("local", "remote"), help="host of the staging path")
+    parser.add_argument("--local-staging-path", metavar="DIR", type=_absolute, help=argparse.SUPPRESS)
+    parser.add_argument("--recovery-staging-path", metavar="DIR", type=_absolute, help=argparse.SUPPRESS)
+    parser.add_argument("--combine-mode", choices=("copy", "link", "clone", "copy-file-range"), help="for incrementals")
+    parser.add_argument(
+        "--delta-restore",
+        dest="delta_restore",
+        action="store_true",
+        default=None,
+        help="overwrite what differs in a destination that is not empty",
+    )
+    parser.add_argument("--no-delta-restore", dest="delta_restore", action="store_false", help="demand an empty one")
+
+
+def _add_copy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-j", "--jobs", metavar="N", type=at_least(1), help="files copied at once")
+    parser.add_argument("--jobs-start-batch-size", metavar="N", type=at_least(1), help="remote: workers at once")
+    parser.add_argument("--jobs-start-batch-period", metavar="SECONDS", type=at_least(1), help="remote: pause")
+    parser.add_argument("--bwlimit", metavar="KBPS", type=at_least(0), help="remote: limit of the transfer")
+    parser.add_argument("--retry-times", metavar="N", type=at_least(0), help="remote: how often a copy is repeated")
+    parser.add_argument("--no-retry", dest="retry_times", action="store_const", const=0, help="remote: never repeat")
+    parser.add_argument("--retry-sleep", metavar="SECONDS", type=at_least(0), help="remote: pause before repeating")
+    parser.add_argument(
+        "--network-compression", dest="network_compression", action="store_true", default=None, help="remote only"
+    )
+    parser.add_argument("--no-network-compression", dest="network_compression", action="store_false", help="remote")
+
+
+def _add_snapshots(parser: argparse.ArgumentParser) -> None:
+    for names in (
+        ("--snapshot-recovery-instance",),
+        ("--gcp-zone", "--snapshot-recovery-zone"),
+        ("--azure-resource-group",),
+        ("--aws-region",),
+    ):
+        parser.add_argument(*names, help=argparse.SUPPRESS)
+
+
+def _timeline(text: str) -> str:
+    if text in ("current", "latest") or (text.isascii() and text.isdigit() and int(text) > 0):
+        return text
+    raise argparse.ArgumentTypeError(f"'{text}' is not a positive number, 'current' or 'latest'")
+
+
+def _absolute(text: str) -> str:
+    if not os.path.isabs(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not an absolute path")
+    return text
+
+
+def run(args: argparse.Namespace, context: Context) -> None:
+    """Restore one backup on this host."""
+    server = context.server(args.server_name, disabled="error")
+    if server is None:
+        return
+    _refuse_what_is_not_built(args)
+    from barman.restore.run import restore
+
+    repository = tuple(
+        directory for config in context.settings.servers.values() for directory in config.layout().directories()
+    )
+    with server:
+        restore(server, _request(args, server.config, context), context.reporter, tuple(dict.fromkeys(repository)))
+
+
+def _refuse_what_is_not_built(args: argparse.Namespace) -> None:
+    """Refuse options that would change the result and are not there yet; those that only tune a copy are accepted."""
+    if args.network_compression and not args.remote_ssh_command:
+        raise BarmanError(
+            "Network compression can only be used with the '--remote-ssh-command' option: the restore is local"
+        )
+    if args.staging_location == "remote" and not args.remote_ssh_command:
+        raise BarmanError("--staging-location remote requires --remote-ssh-command")
+    for option, given in (
+        ("--remote-ssh-command", args.remote_ssh_command),
+        ("--delta-restore", args.delta_restore),
+        ("--snapshot-recovery-instance", args.snapshot_recovery_instance),
+        ("--gcp-zone", args.gcp_zone),
+        ("--azure-resource-group", args.azure_resource_group),
+        ("--aws-region", args.aws_region),
+    ):
+        if given:
+            raise BarmanError(
+                f"{option} is not supported by this version", hint="Restore locally to an empty directory."
+            )
+
+
+def _request(args: argparse.Namespace, config: ServerConfig, context: Context) -> RestoreRequest:
+    from barman.restore.request import RestoreRequest
+
+    get_wal = "get-wal" in config.recovery_options if args.get_wal is None else args.get_wal
+    staging = args.staging_wal_directory
+    return RestoreRequest(
+        backup=args.backup_id,
+        destination=os.path.abspath(args.destination_directory),
+        target_time=args.target_time,
+        target_xid=args.target_xid,
+        target_lsn=args.target_lsn,
+        target_name=args.target_name,
+        target_immediate=args.target_immediate,
+        target_tli=args.target_tli,
+        target_action=args.target_action,
+        exclusive=args.exclusive,
+        standby_mode=args.standby_mode,
+        tablespaces=tuple(args.tablespace),
+        staging_wal_directory=os.path.abspath(staging) if staging else None,
+        get_wal=get_wal,
+        partial_wal=args.partial_wal,
+        restore_command=args.restore_command,
+        recovery_conf_filename=args.recovery_conf_filename,
+        allow_missing_wal=args.allow_missing_wal,
+        skip_archive_wal=args.skip_archive_wal,
+        jobs=args.jobs or config.parallel_jobs,
+        config_file=_named_config_file(context.config_file),
+        barman_user=context.settings.barman.barman_user,
+    )
+
+
+def _named_config_file(path: str) -> str | None:
+    """Return the configuration file when a command without `-c` would not find it."""
+    from barman.config.loader import DEFAULT_FILES
+
+    defaults = [os.path.expanduser(default) for default in DEFAULT_FILES]
+    return None if path in defaults else os.path.abspath(path)

@@ -1,0 +1,155 @@
+"""Copy files fast and make them durable later, together: for trees that nobody uses before the last file has landed.
+
+`fs.durable` makes every single change durable. Here a caller promises that the tree is incomplete on purpose (a
+restored cluster without its control file) until `sync_files` has returned. The kernel copies: reflink or in-kernel copy
+where the file system can, else `sendfile`, else plain reads and writes. Threads may call everything here at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+from barman.workers import ordered_map
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_PIECE = 64 * 1024 * 1024
+_BUFFER = 1024 * 1024
+_EARLY_FLUSH = 1024 * 1024
+_NOT_HERE = frozenset((errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF, errno.EIO))
+_OPEN_TARGET = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def ensure_directory(path: str, mode: int = 0o700) -> None:
+    """Create one directory if it is missing; its parent must exist. Not durable yet. Raises OSError."""
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        if os.path.islink(path) or not os.path.isdir(path):
+            raise
+
+
+def copy_attributes(source: os.stat_result, target: str) -> None:
+    """Give a file or directory the mode and times of another and, when run by root, its owner."""
+    if os.geteuid() == 0:
+        os.chown(target, source.st_uid, source.st_gid, follow_symlinks=False)
+    if not stat.S_ISLNK(source.st_mode):
+        os.chmod(target, stat.S_IMODE(source.st_mode))
+    os.utime(target, ns=(source.st_mtime_ns, source.st_mtime_ns), follow_symlinks=False)
+
+
+def copy_file(source: str, target: str) -> int:
+    """Copy content, mode, times (and, as root, owner) over `target`; return the bytes. Not durable yet.
+
+    The target may exist; its modification time is set last. A link at the target is never followed. Raises OSError.
+    """
+    reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        info = os.fstat(reader)
+        writer = os.open(target, _OPEN_TARGET, 0o600)
+        try:
+            copied = _copy_content(reader, writer)
+            if os.geteuid() == 0:
+                os.fchown(writer, info.st_uid, info.st_gid)
+            os.fchmod(writer, stat.S_IMODE(info.st_mode))
+            os.utime(writer, ns=(info.st_mtime_ns, info.st_mtime_ns))
+            start_writing_back(writer, copied)
+        finally:
+            os.close(writer)
+    finally:
+        os.close(reader)
+    return copied
+
+
+def copy_link(source: str, target: str) -> None:
+    """Copy a symbolic link as a link; an existing file or link at the target is replaced. Not durable yet."""
+    try:
+        os.unlink(target)
+    except FileNotFoundError:
+        pass
+    os.symlink(os.readlink(source), target)
+    copy_attributes(os.lstat(source), target)
+
+
+def _copy_content(reader: int, writer: int) -> int:
+    for method in (_by_range, _by_sendfile):
+        try:
+            return method(reader, writer)
+        except OSError as error:
+            if error.errno not in _NOT_HERE:
+                raise
+            os.lseek(reader, 0, os.SEEK_SET)
+            os.lseek(writer, 0, os.SEEK_SET)
+    return _by_hand(reader, writer)
+
+
+def _by_range(reader: int, writer: int) -> int:
+    total = 0
+    while count := os.copy_file_range(reader, writer, _PIECE):
+        total += count
+    return total
+
+
+def _by_sendfile(reader: int, writer: int) -> int:
+    total = 0
+    while count := os.sendfile(writer, reader, None, _PIECE):
+        total += count
+    return total
+
+
+def _by_hand(reader: int, writer: int) -> int:
+    total = 0
+    while piece := os.read(reader, _BUFFER):
+        view = memoryview(piece)
+        while view:
+            view = view[os.write(writer, view) :]
+        total += len(piece)
+    return total
+
+
+def start_writing_back(descriptor: int, size: int) -> None:
+    """Let the kernel begin to write a large file out, so that a later fsync finds little to do."""
+    if size >= _EARLY_FLUSH:
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        except OSError:
+            pass  # advice only
+
+
+@contextmanager
+def new_file(path: str, mode: int = 0o600) -> Iterator[IO[bytes]]:
+    """Open a file for writing from its beginning, whatever was there; a link is never followed. Not durable yet."""
+    with os.fdopen(os.open(path, _OPEN_TARGET, mode), "wb") as file:
+        yield file
+        file.flush()
+        start_writing_back(file.fileno(), file.tell())
+
+
+def set_times(path: str, mtime: float) -> None:
+    """Set the modification time of a file."""
+    os.utime(path, (mtime, mtime))
+
+
+def sync_files(
+    paths: Iterable[str], directories: Iterable[str], jobs: int, each: Callable[[], None] | None = None
+) -> None:
+    """Make files durable, then directories in the given order; `each` is called after every file. Raises OSError."""
+    from barman.fs.durable import sync_directory, sync_file
+
+    for _ in ordered_map(sync_file, paths, jobs, window=jobs * 8):
+        if each is not None:
+            each()
+    for directory in directories:
+        sync_directory(directory)
+
+
+def own_like(path: str, other: str) -> None:
+    """Give a new file or link, when run by root, the owner of another path: a server runs as one user."""
+    if os.geteuid() == 0:
+        info = os.stat(other)
+        os.chown(path, info.st_uid, info.st_gid, follow_symlinks=False)

@@ -1,0 +1,52 @@
+"""What a data directory contains, what a restored copy must not have, and how to recognise one on disk.
+
+Sources: PostgreSQL manual, "Database File Layout" and "Making a Base Backup Using the Low Level API".
+"""
+
+from __future__ import annotations
+
+import os
+
+CONTROL_FILE = "global/pg_control"
+"""Without it no server starts: what is removed first and lands last."""
+
+TABLESPACE_LINKS = "pg_tblspc"
+MANIFEST = "backup_manifest"
+CONFIGURATION_FILES = ("postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf")
+
+_EMPTIED = frozenset(("log", "pg_log", "pg_wal", "pg_xlog"))
+_LEFT_OUT = frozenset(("postmaster.pid", "recovery.conf", "recovery.signal", "standby.signal", "tablespace_map"))
+
+
+def is_left_out_of_restore(relative: str) -> bool:
+    """Tell whether a path of a backup's data directory has no place in a restored one.
+
+    Server logs and WAL directories are kept as empty directories; the signal and map files of another life are dropped:
+    a restore writes its own.
+    """
+    first, _, rest = relative.partition("/")
+    return (first in _EMPTIED and bool(rest)) or (not rest and first in _LEFT_OUT)
+
+
+def is_data_directory(path: str) -> bool:
+    """Tell whether a directory holds a cluster, or what is left of one."""
+    return os.path.isfile(os.path.join(path, "PG_VERSION")) and os.path.isdir(os.path.join(path, "global"))
+
+
+def enclosing_data_directory(path: str) -> str | None:
+    """Return the nearest directory above `path` that holds a cluster, None when there is none."""
+    current = os.path.dirname(os.path.abspath(path))
+    while current != os.path.dirname(current):
+        if is_data_directory(current):
+            return current
+        current = os.path.dirname(current)
+    return None
+
+
+def postmaster_pid(path: str) -> int | None:
+    """Return the pid in `postmaster.pid`, None when there is no such file or it holds none; the process may be gone."""
+    try:
+        with open(os.path.join(path, "postmaster.pid"), encoding="utf-8", errors="replace") as file:
+            return abs(int(file.readline(32).strip()))
+    except (OSError, ValueError):
+        return None

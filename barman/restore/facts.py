@@ -1,0 +1,121 @@
+"""Everything a restore plan is made from, as values; `gather` reads them. Nothing is changed here."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from barman.catalog.backup_info import BackupInfo
+    from barman.restore.marker import Marker
+    from barman.restore.wals import WalArchive
+
+_NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceFacts:
+    """What is at a path that a restore wants to fill, and around it.
+
+    `names` are the entries, dot files included, but not `lost+found` of a mount point; `problem` is why the path cannot
+    be looked at or written to; `foreign` are files in it that a restore of this backup would not have made (looked for
+    only where an unfinished restore was found); `used` the bytes that it holds already.
+    """
+
+    path: str
+    exists: bool = False
+    is_directory: bool = False
+    names: tuple[str, ...] = ()
+    problem: str = ""
+    marker: Marker | None = None
+    has_control_file: bool = False
+    server_pid: int | None = None
+    enclosing_cluster: str | None = None
+    enclosing_repository: str | None = None
+    device: int = 0
+    free: int | None = None
+    used: int = 0
+    foreign: tuple[str, ...] = ()
+
+    @property
+    def is_free(self) -> bool:
+        """Tell whether nothing is there: the path is missing, or an empty directory."""
+        return not self.exists or (self.is_directory and not self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTree:
+    """One directory of the backup: `files` are relative paths with sizes, `links` and `directories` relative paths."""
+
+    root: str
+    files: Mapping[str, int] = field(default_factory=dict)
+    links: tuple[str, ...] = ()
+    directories: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of all files."""
+        return sum(self.files.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What the manifest lists and the backup does not have; `example` is the first such file."""
+
+    missing: int = 0
+    resized: int = 0
+    example: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WalFacts:
+    """What a look at the chosen WAL files showed: those that cannot be delivered, and why; and their decoded size."""
+
+    refusals: tuple[str, ...] = ()
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveFacts:
+    """The WAL archive as far as a restore of one backup looks at it; paths by name of what may be delivered."""
+
+    archive: WalArchive
+    partial_paths: Mapping[str, str] = field(default_factory=dict)
+    label_names: tuple[str, ...] = ()
+    history_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BackupFacts:
+    """One backup on disk; `tablespaces` by oid, None when the directory is missing."""
+
+    info: BackupInfo
+    record: str
+    being_deleted: bool
+    data: SourceTree | None
+    tablespaces: Mapping[int, SourceTree | None] = field(default_factory=dict)
+    damage: Damage = field(default_factory=Damage)
+
+    @property
+    def in_place(self) -> frozenset[int]:
+        """Return the tablespaces that live inside the data directory (PostgreSQL's in-place tablespaces)."""
+        if self.data is None:
+            return frozenset()
+        inside = set(self.data.directories)
+        return frozenset(item.oid for item in self.info.tablespaces if f"pg_tblspc/{item.oid}" in inside)
+
+
+def shown_names(names: tuple[str, ...]) -> str:
+    """Return a few names for a message."""
+    shown = ", ".join(f"'{name}'" for name in names[:_NAMES_SHOWN])
+    return shown if len(names) <= _NAMES_SHOWN else f"{shown} and {len(names) - _NAMES_SHOWN} more"
+
+
+def is_inside(path: str, directory: str) -> bool:
+    """Tell whether a path is a directory or lies below it; both are absolute and normal."""
+    return path == directory or path.startswith(directory.rstrip("/") + "/")

@@ -1,0 +1,102 @@
+"""Copy the files of a backup to their places, and make the result durable."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from barman.fs import copying, durable
+from barman.fs.tree import walk
+from barman.postgres.data_directory import CONTROL_FILE, MANIFEST, TABLESPACE_LINKS
+from barman.workers import ordered_map
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from barman.restore.step import CopyTrees, RecordOrigin, SyncPlaces, TreeCopy
+    from barman.restore.workbench import Workbench
+
+_LARGE = 8 * 1024 * 1024
+_SYNC_JOBS = 8
+
+
+def copy_trees(step: CopyTrees, bench: Workbench) -> None:
+    """Copy everything but the control file, in parallel, large files first. Not durable yet.
+
+    Raises OSError.
+    """
+    bench.reporter.info("Copying the base backup.")
+    meter = bench.meter("copying the backup", sum(tree.source.size for tree in step.trees))
+    for tree in step.trees:
+        _make_directories(tree)
+    for count in ordered_map(_copy, _files(step), step.jobs, window=step.jobs * 8):
+        meter.add(count)
+    for tree in step.trees:
+        for relative in tree.source.links:
+            if os.path.dirname(relative) != TABLESPACE_LINKS:
+                copying.copy_link(os.path.join(tree.source.root, relative), os.path.join(tree.target, relative))
+        _finish_directories(tree)
+
+
+def _copy(pair: tuple[str, str]) -> int:
+    return copying.copy_file(*pair)
+
+
+def _files(step: CopyTrees) -> Iterator[tuple[str, str]]:
+    """Yield pairs of source and target: a large file that came last would leave one thread at work alone."""
+    for large in (True, False):
+        for tree in step.trees:
+            for relative, size in tree.source.files.items():
+                if (size >= _LARGE) == large and relative != CONTROL_FILE:
+                    yield os.path.join(tree.source.root, relative), os.path.join(tree.target, relative)
+
+
+def _make_directories(tree: TreeCopy) -> None:
+    for relative in tree.source.directories:
+        copying.ensure_directory(os.path.join(tree.target, relative))
+
+
+def _finish_directories(tree: TreeCopy) -> None:
+    for relative in (*reversed(tree.source.directories), ""):
+        source = os.path.join(tree.source.root, relative) if relative else tree.source.root
+        target = os.path.join(tree.target, relative) if relative else tree.target
+        copying.copy_attributes(os.stat(source), target)
+
+
+def record_origin(step: RecordOrigin, _bench: Workbench) -> None:
+    """Leave the backup's record, and rename its manifest, which the restored cluster does not match any more."""
+    target = os.path.join(step.destination, ".barman-recover.info")
+    copying.copy_file(step.record, target)
+    manifest = os.path.join(step.destination, MANIFEST)
+    if os.path.exists(manifest):
+        durable.replace(manifest, f"{manifest}.{step.backup_id}")
+
+
+def sync_places(step: SyncPlaces, bench: Workbench) -> None:
+    """Make all that was restored durable: files in parallel, then directories from the leaves up, then parents."""
+    files: list[str] = []
+    directories: list[str] = []
+    for root in step.directories:
+        directories.append(root)
+        for entry in walk_ours(root):
+            (directories if entry[1] else files).append(entry[0])
+    meter = bench.meter("syncing files", len(files), "files")
+    parents = [os.path.dirname(root) for root in step.directories]
+    order = [*sorted(set(directories), key=lambda path: -path.count(os.sep)), *dict.fromkeys(parents)]
+    copying.sync_files(dict.fromkeys(files), order, max(step.jobs, _SYNC_JOBS), lambda: meter.add(1))
+
+
+def walk_ours(root: str) -> Iterator[tuple[str, bool]]:
+    """Yield path and whether it is a directory, for everything below a root but the file system's own `lost+found`."""
+    with os.scandir(root) as found:
+        top = sorted(found, key=lambda entry: entry.name)
+    for entry in top:
+        if entry.is_dir(follow_symlinks=False):
+            if entry.name == "lost+found":
+                continue
+            yield entry.path, True
+            for inner in walk(entry.path):
+                if inner.is_directory or inner.is_file:
+                    yield inner.path, inner.is_directory
+        elif entry.is_file(follow_symlinks=False):
+            yield entry.path, False

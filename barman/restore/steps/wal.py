@@ -1,0 +1,63 @@
+"""Bring archived WAL to a restored cluster: decoded, whole, and under its own names."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from barman.compression.codec import copy_stream, decoded
+from barman.errors import WalError
+from barman.fs import copying
+from barman.workers import cpu_count, ordered_map
+
+if TYPE_CHECKING:
+    from barman.compression.codec import CustomFilters
+    from barman.restore.step import DeliverWal, WalDelivery
+    from barman.restore.workbench import Workbench
+
+_ARCHIVE_STATUS = "archive_status"
+
+
+def deliver_wal(step: DeliverWal, bench: Workbench) -> None:
+    """Deliver every file of the plan, in parallel. Not durable yet.
+
+    Raises WalError for a segment that does not have its size when it is decoded, CodecError for one that cannot be
+    decoded, OSError.
+    """
+    bench.reporter.info("Copying required WAL segments.")
+    if step.partial:
+        bench.reporter.info("Copying .partial WAL files.")
+    copying.ensure_directory(step.directory)
+    copying.own_like(step.directory, os.path.dirname(step.directory))
+    status = os.path.join(step.directory, _ARCHIVE_STATUS)
+    copying.ensure_directory(status)
+    copying.own_like(status, step.directory)
+    meter = bench.meter("copying WAL", len(step.files), "segments")
+
+    def deliver(item: WalDelivery) -> None:
+        _deliver(item, step.directory, bench.custom)
+
+    jobs = max(step.jobs, cpu_count())
+    for _ in ordered_map(deliver, step.files, jobs, window=jobs * 4):
+        meter.add(1)
+    if step.mark_archived:
+        bench.reporter.info("Generating archive status files")
+        for item in step.files:
+            path = os.path.join(status, f"{item.name}.done")
+            with copying.new_file(path):
+                pass
+            copying.own_like(path, status)
+
+
+def _deliver(item: WalDelivery, directory: str, custom: CustomFilters | None) -> None:
+    target = os.path.join(directory, item.name)
+    with decoded(item.source, custom) as stream, copying.new_file(target) as file:
+        size = copy_stream(stream, file.write)
+        if item.size is not None and size < item.size and item.source.endswith(".partial"):
+            # A partial segment may have been cut after its last record; PostgreSQL wants whole files.
+            file.truncate(item.size)
+            size = item.size
+    if item.size is not None and size != item.size:
+        raise WalError(f"WAL file '{item.source}' is damaged: it has {size} bytes when decoded, not {item.size}")
+    copying.own_like(target, directory)
+    copying.set_times(target, os.stat(item.source).st_mtime)
