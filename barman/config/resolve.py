@@ -108,7 +108,7 @@ class Resolver:
             text = f'Invalid {option.name} setting "{entry.text}" in [{section}] section{shown}: {reason}'
             self._note(option, section, entry, text, LOG)
             return value
-        shown = "*REDACTED*" if option.secret else entry.text
+        shown = "*REDACTED*" if option.secret else ("" if entry.text == "None" else entry.text)
         text = f"Ignoring invalid configuration value '{shown}' for key {option.name} in [{section}] section: {reason}"
         self._note(option, section, entry, text, WARNING)
         return _NOTHING
