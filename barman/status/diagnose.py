@@ -76,7 +76,7 @@ def _server(config: ServerConfig, *, show_source: bool) -> dict[str, Any]:
         "msg_list": [str(message) for message in config.msg_list],
     }
     with Server(config) as server:
-        found["status"] = read_remote_status(server)
+        found["status"] = {key: _plain(value) for key, value in read_remote_status(server).items()}
         found["backups"], problems = _backups(server)
         found["wals"] = {"last_archived_wal_per_timeline": _newest_wals(server)}
     if problems:
@@ -150,7 +150,7 @@ def _newest_wals(server: Server) -> dict[str, Any]:
 def _this_host() -> dict[str, Any]:
     return {
         "barman_ver": barman.__version__,
-        "kernel_ver": " ".join(platform.uname()),
+        "kernel_ver": _answer(["uname", "-a"]),
         "python_executable": sys.executable,
         "python_ver": f"Python {platform.python_version()}",
         "release": _release(),

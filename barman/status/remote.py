@@ -156,7 +156,7 @@ def _backup_age(server: Server) -> str | None:
     except BarmanError:
         return text
     if newest is None or newest.end_time is None:
-        return f"{text} (latest backup: No available backups)"
+        return f"{text} (WARNING! latest backup is No available backups old)"
     age = clock.now() - newest.end_time
     if age > limit:
         return f"{text} (WARNING! latest backup is {format_age(age)} old)"

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> None:
     """Show the backup. Raises UnknownBackup, and CorruptRecord when it cannot be read."""
     from barman.catalog.backup_id import resolve
-    from barman.status.backups import show_backup
+    from barman.status.backup_details import show_backup
 
     server = context.server(args.server_name)
     if server is None:

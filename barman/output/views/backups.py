@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from barman.catalog.backup_info import BackupInfo
-    from barman.status.backups import BackupDetails, BackupList, BackupRow, WalUsage
+    from barman.status.backup_details import BackupDetails
+    from barman.status.backups import BackupList, BackupRow, WalUsage
 
     Write = Callable[[str], None]
     Rows = Iterable[tuple[str, object]]

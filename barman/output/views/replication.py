@@ -133,7 +133,7 @@ def _minimal_object(client: ReplicationClient) -> dict[str, Any]:
         found |= {
             "flush_lsn": _text(client.flush_lsn),
             "replay_lsn": _text(client.replay_lsn),
-            "sync_state": client.sync_state,
+            "sync_state": client.sync_state[:1].upper(),
         }
     else:
         found["write_lsn"] = _text(client.write_lsn)
