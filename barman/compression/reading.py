@@ -23,6 +23,7 @@ class PieceReader(io.RawIOBase):
         self._pieces = pieces
         self._source = source
         self._left = memoryview(b"")
+        self._position = 0
 
     def readable(self) -> bool:
         """Always."""
@@ -38,7 +39,12 @@ class PieceReader(io.RawIOBase):
         taken = self._left[: len(buffer)]
         buffer[: len(taken)] = taken
         self._left = self._left[len(taken) :]
+        self._position += len(taken)
         return len(taken)
+
+    def tell(self) -> int:
+        """How many plain bytes were read."""
+        return self._position
 
     def close(self) -> None:
         """Close the compressed source too."""

@@ -7,7 +7,7 @@ durable and indexed (see `commit`). Every decision is reported when it has been 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -131,7 +131,7 @@ class _Run:
             self._staging.system_id = self._staging.system_id or self._find_system_id(batch.files)
         refused = []
         prepared = workers.ordered_map(self._staging.prepare, batch.files, self._jobs)
-        for group in _grouped(prepared, GROUP):
+        for group in _grouped(prepared, GROUP, self._staging.keep_only):
             commit(self._catalog, group)
             self._staging.published(group)
             refused += [item for item in group if self._report(item)]
@@ -216,8 +216,10 @@ class _Run:
         return quarantine.set_aside(found, self._catalog.layout.errors_directory, kind, reason, clock.now())
 
 
-def _grouped(items: Iterable[Prepared], size: int) -> Iterator[list[Prepared]]:
-    """Groups of `size`; when an item fails, those before it still come as a group before the error is raised."""
+def _grouped(
+    items: Iterable[Prepared], size: int, before_last: Callable[[list[Prepared]], None]
+) -> Iterator[list[Prepared]]:
+    """Groups of `size`. When an item fails, those before it still come as a last group before the error is raised."""
     group: list[Prepared] = []
     try:
         for item in items:
@@ -227,6 +229,7 @@ def _grouped(items: Iterable[Prepared], size: int) -> Iterator[list[Prepared]]:
                 group = []
     except (OSError, BarmanError):
         if group:
+            before_last(group)
             yield group
         raise
     if group:

@@ -69,6 +69,14 @@ class Staging:
         with self._guard:
             self._open.difference_update(item.temporary for item in group)
 
+    def keep_only(self, group: list[Prepared]) -> None:
+        """Remove all temporaries but those of a group: after a failure they may occupy the room that it needs."""
+        wanted = {item.temporary for item in group}
+        with self._guard:
+            doomed = sorted(self._open - wanted)
+            self._open &= wanted
+        durable.remove(doomed)
+
     def _compare(self, path: str, final_path: str) -> bool | None:
         if not os.path.lexists(final_path):
             return None
