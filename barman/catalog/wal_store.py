@@ -79,8 +79,12 @@ class WalStore:
 
     def timelines(self) -> list[int]:
         """The timelines of which the archive holds a segment, a label, a partial or a history file, in order."""
-        found = {int(group[:8], 16) for group in self._directories() if next(self._names_in(group), None)}
-        return sorted(found | set(self.history_timelines()))
+        found = set(self.history_timelines())
+        for group in self._directories():
+            timeline = int(group[:8], 16)
+            if timeline not in found and next(self._names_in(group), None):
+                found.add(timeline)
+        return sorted(found)
 
     def history_timelines(self) -> list[int]:
         """The timelines whose history file is archived, in order."""
