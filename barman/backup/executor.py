@@ -1,0 +1,75 @@
+"""The ways to take a backup, chosen by `backup_method`: each plans, then executes its plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+from barman.errors import BackupError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from barman.backup.record import RunningRecord
+    from barman.backup.request import BackupRequest
+    from barman.catalog.catalog import CatalogView
+    from barman.postgres.facts import ServerFacts
+    from barman.postgres.lsn import Lsn
+    from barman.report import Reporter
+    from barman.server.server import Server
+
+
+@dataclass(frozen=True, slots=True)
+class BackupOutcome:
+    """What an executor learnt: where the backup truly begins and ends, and how long the copy took.
+
+    `files` maps what must be on disk to its size, None when there is no manifest to say it; see `inventory`.
+    """
+
+    label: str
+    timeline: int
+    end_timeline: int
+    begin_xlog: Lsn
+    end_xlog: Lsn
+    end_time: datetime
+    copy_seconds: float
+    files: Mapping[str, int] | None = None
+
+
+class BackupExecutor(Protocol):
+    """One method of taking backups. A plan is the executor's own type: only it looks inside."""
+
+    @property
+    def mode(self) -> str:
+        """Return what is recorded as `mode`."""
+
+    def plan(self, request: BackupRequest, facts: ServerFacts, view: CatalogView) -> Any:
+        """Judge the request before anything is written. Raises BackupError and others when it must fail."""
+
+    def execute(self, plan: Any, record: RunningRecord, reporter: Reporter) -> BackupOutcome:
+        """Take the backup into the directory of the record; keeps `record.action` at what is being done.
+
+        When it raises, the server has been told to stop and no child program is left.
+        """
+
+
+# backup_method → module, class. A method is added by a row here.
+EXECUTORS: dict[str, tuple[str, str]] = {
+    "postgres": ("barman.backup.pg_basebackup", "BasebackupExecutor"),
+}
+
+
+def executor_for(server: Server) -> BackupExecutor:
+    """Return the executor of the server's `backup_method`. Raises BackupError for one that is not built yet."""
+    method = server.config.backup_method
+    try:
+        module, name = EXECUTORS[method]
+    except KeyError:
+        raise BackupError(
+            f"backup_method = {method} is not supported yet",
+            hint=f"Set backup_method = postgres for server {server.name}.",
+        ) from None
+    executor: BackupExecutor = getattr(import_module(module), name)(server)
+    return executor

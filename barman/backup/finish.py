@@ -1,0 +1,88 @@
+"""After the copy: wait for the WAL that makes the backup restorable, then drop the WAL before the first backup."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from barman.backup.complete import check_backup, judge_archive
+from barman.catalog.backup_info import BackupStatus
+from barman.clock import Deadline
+from barman.errors import BarmanError, Interrupted
+from barman.report import MemoryReporter, replay
+from barman.wal.archiver import archive_wal
+
+if TYPE_CHECKING:
+    from barman.backup.request import BackupRequest
+    from barman.catalog.backup_info import BackupInfo
+    from barman.report import Reporter
+    from barman.server.server import Server
+
+RECEIVER_SECONDS = 15.0
+"""How long a backup waits, unasked, for WAL that a running receiver is about to deliver."""
+
+_POLL_SECONDS = 0.2
+
+
+def complete_backup(server: Server, info: BackupInfo, request: BackupRequest, reporter: Reporter) -> BackupInfo:
+    """Archive what has arrived, judge the backup, and return its record as it is then.
+
+    Waits as long as `--wait` says. Without it, and with a receiver at work, a few seconds: so a backup of a streaming
+    server ends as DONE. What WAL arrives by `archive_command` is PostgreSQL's decision; that is not waited for.
+    """
+    if request.wait:
+        limit = f" (max: {request.wait_timeout:g} seconds)" if request.wait_timeout else ""
+        reporter.info(f"Waiting for the WAL file {info.end_wal} from server '{server.name}'{limit}")
+        deadline = Deadline(request.wait_timeout)
+    else:
+        deadline = Deadline(RECEIVER_SECONDS if server.catalog.locks.is_held("receive-wal") else 0)
+    try:
+        arrived = _wait_for_wal(server, info, deadline, reporter)
+        if request.wait and not arrived:
+            reporter.error(f"The WAL file {info.end_wal} has not been received in {request.wait_timeout:g} seconds")
+    except Interrupted as interruption:
+        if interruption.signal_name != "SIGINT" or not request.wait:
+            raise
+        reporter.info(f"Got CTRL-C. Continuing without waiting for '{info.end_wal}' to be archived")
+    except BarmanError as error:
+        reporter.error(f"WAL of server {server.name} cannot be archived: {error.message}")
+    checked = check_backup(server, info.backup_id, reporter)
+    if checked.status == BackupStatus.WAITING_FOR_WALS:
+        _warn_waiting(checked, reporter)
+    return checked
+
+
+def _wait_for_wal(server: Server, info: BackupInfo, deadline: Deadline, reporter: Reporter) -> bool:
+    """Archive until every segment of the backup is there or the time is over; tell whether it is."""
+    while True:
+        archive_quietly(server, reporter)
+        if judge_archive(server, info).missing is None:
+            return True
+        if deadline.expired:
+            return False
+        deadline.sleep(_POLL_SECONDS)
+
+
+def archive_quietly(server: Server, reporter: Reporter) -> None:
+    """Archive one batch; say nothing when there is none, or when another process is archiving."""
+    memory = MemoryReporter()
+    try:
+        busy = archive_wal(server, memory, quiet=True).busy
+    except BarmanError:
+        replay(memory, reporter)
+        raise
+    if not busy:
+        replay(memory, reporter)
+
+
+def _warn_waiting(info: BackupInfo, reporter: Reporter) -> None:
+    reporter.warning(
+        f"IMPORTANT: backup {info.backup_id} of server {info.server_name} is in state WAITING_FOR_WALS\n"
+        f"It can be restored when all WAL files from {info.begin_wal} to {info.end_wal} are archived;\n"
+        f"'barman cron', run every minute, or 'barman check-backup {info.server_name} {info.backup_id}' then makes it "
+        "DONE.\n"
+        "Hint: execute the backup command with '--wait'"
+    )
+
+
+def purge_before_first(server: Server, info: BackupInfo, reporter: Reporter) -> None:
+    """Drop the WAL before the first backup."""

@@ -1,0 +1,252 @@
+"""Take a backup with pg_basebackup, straight into its final directory."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from typing import TYPE_CHECKING
+
+from barman import clock
+from barman.backup.executor import BackupOutcome
+from barman.backup.plan import BasebackupPlan, plan_basebackup
+from barman.backup.progress import BackupProgress
+from barman.errors import BackupError, CommandFailed, PostgresError
+from barman.fs import durable
+from barman.logs import redact
+from barman.postgres.backup_label import BackupLabel, parse_backup_label
+from barman.postgres.backup_manifest import BackupManifest
+from barman.postgres.backup_manifest import read as read_manifest
+from barman.postgres.control_functions import current_position, switch_wal
+from barman.postgres.programs import (
+    PG_BASEBACKUP,
+    BasebackupOptions,
+    basebackup_argv,
+    find_pg_basebackup,
+    require,
+)
+from barman.process import Child, describe_status
+from barman.units import format_age
+from barman.wal.switch import switching_connection
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from barman.backup.record import RunningRecord
+    from barman.backup.request import BackupRequest
+    from barman.catalog.catalog import CatalogView
+    from barman.postgres.facts import ServerFacts
+    from barman.postgres.lsn import Lsn
+    from barman.report import Reporter
+    from barman.server.server import Server
+
+_LOG = logging.getLogger(__name__)
+_KEPT_LINES = 50
+_MAX_LABEL_BYTES = 1024 * 1024
+# pg_basebackup repeats it while the server waits for `archive_command`.
+_WAITING = "waiting for required WAL segments to be archived"
+_STILL_WAITING = "still waiting for all required WAL segments to be archived"
+
+
+class BasebackupExecutor:
+    """`backup_method = postgres`."""
+
+    mode = "postgres"
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def plan(self, request: BackupRequest, facts: ServerFacts, view: CatalogView) -> BasebackupPlan:
+        """Find the program and judge the request. Raises BackupError, NotSupportedByServer."""
+        found = find_pg_basebackup(self._server.search_path, facts.version)
+        program = require(found, PG_BASEBACKUP, facts.version)
+        return plan_basebackup(request, self._server.config, facts, program, view)
+
+    def execute(self, plan: BasebackupPlan, record: RunningRecord, reporter: Reporter) -> BackupOutcome:
+        """Run pg_basebackup, then read from its result where the backup begins and ends."""
+        record.action = "copying files"
+        self._warn_of_external_files(plan, reporter)
+        reporter.info(f"Starting backup copy via pg_basebackup for {record.backup_id}")
+        started = clock.monotonic()
+        self._copy_with_retries(plan, record, reporter)
+        copy_seconds = clock.monotonic() - started
+        reporter.info(f"Copy done (time: {format_age(copy_seconds)})")
+        label, manifest = self._read_results(record)
+        reporter.info("Finalising the backup.")
+        return self._finish(label, manifest, copy_seconds, reporter)
+
+    def _warn_of_external_files(self, plan: BasebackupPlan, reporter: Reporter) -> None:
+        if not plan.external_files:
+            return
+        text = "pg_basebackup does not copy the PostgreSQL configuration files that reside outside PGDATA. "
+        text += "Please manually backup the following files:\n" + "\n".join(f"\t{path}" for path in plan.external_files)
+        # A user who says so has taken care of those files.
+        silenced = "external_configuration" in self._server.config.backup_options
+        (reporter.debug if silenced else reporter.warning)(text)
+
+    # --- the copy
+
+    def _copy_with_retries(self, plan: BasebackupPlan, record: RunningRecord, reporter: Reporter) -> None:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return self._copy(plan, record, reporter)
+            except CommandFailed as error:
+                if attempt > plan.retry_times:
+                    raise
+                reporter.warning(f"Failure executing a backup using pg_basebackup (attempt {attempt}): {error.message}")
+                reporter.warning(f"The backup is tried again in {plan.retry_sleep:g} seconds")
+            clock.sleep(plan.retry_sleep)
+
+    def _copy(self, plan: BasebackupPlan, record: RunningRecord, reporter: Reporter) -> None:
+        options = self._prepare_destination(plan, record)
+        server = self._server
+        conninfo = server.streaming.libpq_conninfo(server.config.streaming_backup_name)
+        argv = basebackup_argv(plan.program, conninfo, options)
+        environment = {**(server.environment or os.environ), **server.streaming.program_environment()}
+        # A firewall may forget a connection that is idle for hours; both are opened again when they are needed.
+        server.streaming.close()
+        server.postgres.close()
+        _LOG.info("running %s", redact(" ".join(argv)))
+        tail: deque[str] = deque(maxlen=_KEPT_LINES)
+        progress = BackupProgress(server, reporter, options.directory)
+
+        def hear(line: str) -> None:
+            self._hear(line, tail, reporter)
+
+        with Child(argv, env=environment, on_stdout=_log, on_stderr=hear) as child:
+            status = progress.watch(child)
+        if status != 0:
+            raise _copy_failure(options.directory, status, list(tail))
+
+    def _prepare_destination(self, plan: BasebackupPlan, record: RunningRecord) -> BasebackupOptions:
+        """Create the directories that pg_basebackup fills, empty, and only ours.
+
+        These are the only names that we have to make durable. What it puts into them pg_basebackup syncs itself
+        before it exits with 0, tablespaces included (it is never run with --no-sync): walking the tree again would
+        cost minutes and promise nothing more.
+        """
+        layout = self._server.catalog.layout
+        backup_id = record.backup_id
+        data = layout.data_directory(backup_id)
+        tablespaces = {space.location: layout.tablespace_directory(backup_id, space.oid) for space in plan.tablespaces}
+        for directory in (data, *tablespaces.values()):
+            if os.path.lexists(directory):
+                durable.remove_tree(directory)
+            durable.make_directory(directory)
+            durable.change_mode(directory, 0o700)
+        return BasebackupOptions(
+            directory=data,
+            tablespaces=tablespaces,
+            max_rate=plan.max_rate,
+            incremental_manifest=None if plan.parent_id is None else layout.backup_manifest(plan.parent_id),
+            fast_checkpoint=plan.fast_checkpoint,
+            target_gp_dbid=plan.target_gp_dbid,
+        )
+
+    def _hear(self, line: str, tail: deque[str], reporter: Reporter) -> None:
+        """Take a line of the program's standard error; called by another thread."""
+        _log(line)
+        tail.append(redact(line))
+        if _STILL_WAITING in line:
+            reporter.warning(
+                "PostgreSQL waits for its archive_command before it ends the backup: check that archiving works"
+            )
+        if _WAITING in line and self._server.config.primary_conninfo:
+            self._switch_primary()
+
+    def _switch_primary(self) -> None:
+        """On a standby nobody else completes the segment that the backup waits for."""
+        try:
+            switch_wal(self._server.primary)
+        except PostgresError as error:
+            _LOG.warning("cannot switch WAL on the primary: %s", error)
+
+    # --- after the copy
+
+    def _read_results(self, record: RunningRecord) -> tuple[BackupLabel, BackupManifest | None]:
+        data = self._server.catalog.layout.data_directory(record.backup_id)
+        label = parse_backup_label(_read(os.path.join(data, "backup_label")).decode("utf-8", "replace"))
+        manifest_path = os.path.join(data, "backup_manifest")
+        manifest = read_manifest(manifest_path) if os.path.exists(manifest_path) else None
+        return label, manifest
+
+    def _finish(
+        self, label: BackupLabel, manifest: BackupManifest | None, copy_seconds: float, reporter: Reporter
+    ) -> BackupOutcome:
+        """Find the end of the backup and close the segment that it lies in.
+
+        The manifest names the stop position of this very backup. Before PostgreSQL 13 there is none: then the present
+        position serves, which is later, so at worst one segment more is asked for.
+        """
+        end_time = clock.now()
+        if manifest is not None and manifest.wal_ranges:
+            last = max(manifest.wal_ranges, key=lambda found: found.timeline)
+            end_timeline, end_xlog = last.timeline, last.end
+            end_time = self._close_segment(end_time, reporter)
+        else:
+            end_timeline, end_xlog, end_time = self._present_position(label)
+            self._switch(reporter)
+        return BackupOutcome(
+            label=label.text,
+            timeline=label.timeline,
+            end_timeline=end_timeline,
+            begin_xlog=label.start_lsn,
+            end_xlog=end_xlog,
+            end_time=end_time,
+            copy_seconds=copy_seconds,
+            files=None if manifest is None else {file.path: file.size for file in manifest.files},
+        )
+
+    def _close_segment(self, end_time: datetime, reporter: Reporter) -> datetime:
+        """Switch WAL, and return the server's clock. Nothing is lost if that fails: the data are here and complete."""
+        try:
+            end_time = current_position(self._server.postgres).time
+            self._switch(reporter)
+        except PostgresError as error:
+            reporter.warning(f"cannot switch WAL after the backup, its last segment may arrive late: {error.message}")
+        return end_time
+
+    def _present_position(self, label: BackupLabel) -> tuple[int, Lsn, datetime]:
+        position = current_position(self._server.postgres)
+        if position.lsn is None:
+            raise BackupError("the server does not tell its WAL position after the backup")
+        timeline = position.segment.timeline if position.segment is not None else self._timeline(label)
+        return timeline, position.lsn, position.time
+
+    def _timeline(self, label: BackupLabel) -> int:
+        """Ask a standby, which names no segment: the timeline it has reached, or that of its last restartpoint."""
+        reached = self._server.postgres.value(
+            "SELECT CASE WHEN pg_is_in_recovery() THEN min_recovery_end_timeline END FROM pg_control_recovery()"
+        )
+        return int(reached) if reached else label.timeline
+
+    def _switch(self, reporter: Reporter) -> None:
+        switch_wal(switching_connection(self._server, reporter))
+
+
+def _log(line: str) -> None:
+    _LOG.info("pg_basebackup: %s", redact(line))
+
+
+def _copy_failure(directory: str, status: int, lines: list[str]) -> CommandFailed:
+    """The first line names the directory, as upstream's does, and then what the program gave as the reason."""
+    errors = [line for line in lines if "error:" in line or "FATAL:" in line]
+    reason = (errors or lines or [f"pg_basebackup ended with {describe_status(status)}"])[-1].strip()
+    if status < 0:
+        reason = f"pg_basebackup was ended by {describe_status(status)}"
+    stderr = "\n".join(lines)
+    return CommandFailed(
+        f"data transfer failure on directory '{directory}': {reason}\n{stderr}".rstrip(),
+        returncode=status,
+        stderr=stderr,
+    )
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_MAX_LABEL_BYTES)
+    except OSError as error:
+        raise BackupError(f"cannot read '{path}': {error.strerror}") from error

@@ -1,0 +1,112 @@
+"""How a backup with pg_basebackup is going to be taken, or why it cannot be. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from barman.catalog.backup_id import resolve
+from barman.errors import BackupError, CatalogError
+
+if TYPE_CHECKING:
+    from barman.backup.request import BackupRequest
+    from barman.catalog.backup_id import BackupId
+    from barman.catalog.catalog import CatalogView
+    from barman.config.server_config import ServerConfig
+    from barman.postgres.facts import ServerFacts, TablespaceFact
+    from barman.postgres.programs import Program
+
+_MIN_RATE, _MAX_RATE = 32, 1024 * 1024
+"""kB/s that pg_basebackup accepts (manual, `--max-rate`: 32 kB to 1024 MB)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BasebackupPlan:
+    """One run of pg_basebackup. `external_files` are configuration files that it will not copy."""
+
+    program: Program
+    tablespaces: tuple[TablespaceFact, ...] = ()
+    max_rate: int | None = None
+    fast_checkpoint: bool = False
+    parent_id: BackupId | None = None
+    target_gp_dbid: int | None = None
+    retry_times: int = 0
+    retry_sleep: float = 30
+    external_files: tuple[str, ...] = ()
+
+
+def plan_basebackup(
+    request: BackupRequest, config: ServerConfig, facts: ServerFacts, program: Program, view: CatalogView
+) -> BasebackupPlan:
+    """Judge a request against the server and the catalog. Raises BackupError when it must fail."""
+    _refuse_what_is_not_built(config)
+    return BasebackupPlan(
+        program=program,
+        tablespaces=facts.tablespaces,
+        max_rate=_max_rate(request.bandwidth_limit),
+        fast_checkpoint=request.immediate_checkpoint,
+        parent_id=_parent(request.parent, facts, view) if request.parent is not None else None,
+        target_gp_dbid=config.warehousepg_dbid,
+        retry_times=request.retry_times,
+        retry_sleep=request.retry_sleep,
+        external_files=external_files(facts),
+    )
+
+
+def external_files(facts: ServerFacts) -> tuple[str, ...]:
+    """Return the configuration files outside the data directory: pg_basebackup leaves them where they are.
+
+    Whether a file is inside is a matter of whole path components: `/pgdata_conf` is not inside `/pgdata`.
+    """
+    if not facts.data_directory:
+        return ()
+    files = [facts.config_file, facts.hba_file, facts.ident_file, *facts.included_files]
+    inside = facts.data_directory.rstrip("/") + "/"
+    return tuple(dict.fromkeys(path for path in files if path and not path.startswith(inside)))
+
+
+def _max_rate(limit: int | None) -> int | None:
+    if limit is not None and not _MIN_RATE <= limit <= _MAX_RATE:
+        raise BackupError(
+            f"bandwidth limit {limit} kB/s is out of range: pg_basebackup accepts {_MIN_RATE} to {_MAX_RATE}",
+            hint="Change bandwidth_limit or --bwlimit; 0 means no limit.",
+        )
+    return limit
+
+
+def _parent(word: str, facts: ServerFacts, view: CatalogView) -> BackupId:
+    if not facts.version.supports_incremental:
+        raise BackupError(
+            "failed to start backup: Postgres version 17 or greater is required for incremental backups "
+            "using the Postgres backup method"
+        )
+    if facts.settings.get("summarize_wal") != "on":
+        raise BackupError("failed to start backup: 'summarize_wal' option must be enabled for incremental backups")
+    try:
+        parent_id = resolve(word, view)
+    except CatalogError as error:
+        raise BackupError(error.message, hint=error.hint) from error
+    parent = view.backups[parent_id]
+    if parent.summarize_wal != "on":
+        raise BackupError(
+            f"failed to start backup: Backup ID {parent_id} is not eligible as a parent for an incremental backup "
+            "because WAL summaries were not enabled when that backup was taken."
+        )
+    if not parent.is_copy_done:
+        raise BackupError(f"failed to start backup: backup {parent_id} is {parent.status} and cannot be a parent")
+    if facts.system_id and parent.systemid and parent.systemid != facts.system_id:
+        raise BackupError(f"failed to start backup: backup {parent_id} was taken from another cluster")
+    return parent_id
+
+
+def _refuse_what_is_not_built(config: ServerConfig) -> None:
+    if config.backup_compression is not None:
+        raise BackupError(
+            f"backup_compression = {config.backup_compression} is not supported yet",
+            hint="Remove backup_compression from the configuration of this server.",
+        )
+    if config.encryption not in (None, "none"):
+        raise BackupError(
+            f"encryption = {config.encryption} is not supported yet for backups",
+            hint="Remove encryption from the configuration of this server.",
+        )

@@ -1,0 +1,63 @@
+"""What the operator asked for: one backup, with the command line laid over the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from barman.config.server_config import ServerConfig
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRequest:
+    """One run of `barman backup` for one server.
+
+    `bandwidth_limit` is in kB/s, None for no limit. `wait_timeout` is in seconds, None for ever; only with `wait`.
+    `parent` is the word given to `--incremental`.
+    """
+
+    name: str | None = None
+    parent: str | None = None
+    immediate_checkpoint: bool = False
+    bandwidth_limit: int | None = None
+    retry_times: int = 0
+    retry_sleep: float = 30
+    wait: bool = False
+    wait_timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the command line says; None where it says nothing, so that the configuration decides."""
+
+    name: str | None = None
+    parent: str | None = None
+    immediate_checkpoint: bool | None = None
+    bandwidth_limit: int | None = None
+    retry_times: int | None = None
+    retry_sleep: float | None = None
+    wait: bool = False
+    wait_timeout: float | None = None
+
+
+def request_for(config: ServerConfig, overrides: Overrides) -> BackupRequest:
+    """Lay `overrides` over the configuration. A limit or a timeout of 0 means none, as upstream has it."""
+    limit = overrides.bandwidth_limit if overrides.bandwidth_limit is not None else config.bandwidth_limit
+    return BackupRequest(
+        name=overrides.name,
+        parent=overrides.parent,
+        immediate_checkpoint=_first(overrides.immediate_checkpoint, config.immediate_checkpoint),
+        bandwidth_limit=limit or None,
+        retry_times=_first(overrides.retry_times, config.basebackup_retry_times),
+        retry_sleep=_first(overrides.retry_sleep, config.basebackup_retry_sleep),
+        wait=overrides.wait,
+        wait_timeout=overrides.wait_timeout or None,
+    )
+
+
+def _first(given: T | None, configured: T) -> T:
+    return configured if given is None else given

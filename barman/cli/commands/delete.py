@@ -1,0 +1,42 @@
+"""`barman delete`: delete a backup and what depends on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from barman.cli.arguments import add_backup_id, add_server
+
+if TYPE_CHECKING:
+    import argparse
+
+    from barman.catalog.backup_id import BackupId
+    from barman.catalog.catalog import CatalogView
+    from barman.cli.context import Context
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_server(parser)
+    add_backup_id(parser)
+
+
+def run(args: argparse.Namespace, context: Context) -> None:
+    """Delete the backup, its incrementals, and the WAL that nothing else needs."""
+    server = context.server(args.server_name, disabled="error")
+    if server is None:
+        return
+    from barman.backup.delete import delete_backup
+
+    backup_id = _resolve(args.backup_id, server.catalog.snapshot())
+    context.reporter.emit(delete_backup(server, backup_id, context.reporter))
+
+
+def _resolve(word: str, view: CatalogView) -> BackupId:
+    from barman.catalog.backup_id import BackupId, resolve
+    from barman.errors import CorruptRecord
+
+    try:
+        return resolve(word, view)
+    except CorruptRecord:
+        # A backup whose record cannot be read can be deleted, when it is named by its id.
+        return BackupId(word)
