@@ -1,0 +1,33 @@
+"""`barman cron`: the maintenance of every server; meant to be started every minute."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from barman.cli.context import Context
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument(
+        "--keep-descriptors",
+        action="store_true",
+        help="let the processes that are started keep standard output and error, for containers",
+    )
+
+
+def run(args: argparse.Namespace, context: Context) -> None:
+    """Serve all servers, in the order of their names; then remove unused lock files."""
+    from barman.cron.run import Cron
+
+    if context.report_global_errors():
+        return
+    servers = [context.settings.servers[name] for name in sorted(context.settings.servers)]
+    Cron(context.config_file, keep_descriptors=args.keep_descriptors).run(servers, context.reporter)
+    if context.settings.barman.lock_directory_cleanup:
+        from barman.cron.lock_files import remove_unused_lock_files
+
+        remove_unused_lock_files(servers)

@@ -1,0 +1,65 @@
+"""Look at one server without asking PostgreSQL and without taking a lock: a few directory listings and probes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from barman.catalog.backup_info import BackupStatus
+from barman.cron.plan import Observation, ReceiverObservation
+from barman.fs.lock import who_holds
+
+if TYPE_CHECKING:
+    from barman.catalog.catalog import Catalog
+    from barman.config.server_config import ServerConfig
+
+_UNFINISHED = (BackupStatus.EMPTY, BackupStatus.STARTED, BackupStatus.SYNCING)
+
+
+def observe_receiver(config: ServerConfig) -> ReceiverObservation:
+    """The receiver of a server, found by its lock."""
+    layout = config.layout()
+    wanted = bool(config.active and config.streaming_archiver and not config.passive_node)
+    pid = who_holds(layout.lock("receive-wal"))
+    if not wanted or not pid:
+        return ReceiverObservation(wanted, pid)
+    from barman.wal.receiver_state import fingerprint, read_state
+
+    state = read_state(layout)
+    # A state of another process says nothing about this one, which may be the original's.
+    outdated = state is not None and state.receiver == pid and state.configuration != fingerprint(config)
+    return ReceiverObservation(wanted, pid, outdated)
+
+
+def observe(config: ServerConfig, catalog: Catalog) -> Observation:
+    """Everything else of a server."""
+    records, _ = catalog.backups.list()
+    return Observation(
+        passive=config.passive_node,
+        queued=_queued(config),
+        archiver_busy=catalog.locks.is_held("archive-wal"),
+        backup_running=catalog.locks.is_held("backup"),
+        waiting=tuple(sorted(i for i, info in records.items() if info.status == BackupStatus.WAITING_FOR_WALS)),
+        unfinished=any(info.status in _UNFINISHED for info in records.values()),
+        deleting=bool(catalog.backups.find_deleting()[0]),
+        retention=bool(config.retention_policy and records),
+    )
+
+
+def _queued(config: ServerConfig) -> int:
+    count = 0
+    if config.passive_node:
+        return count
+    if config.streaming_archiver:
+        # The newest file is the one that pg_receivewal writes, or has just ended.
+        count += max(0, _visible_files(config.streaming_wals_directory) - 1)
+    if config.archiver:
+        count += _visible_files(config.incoming_wals_directory)
+    return count
+
+
+def _visible_files(directory: str) -> int:
+    try:
+        return sum(not name.startswith(".") and not name.endswith(".tmp") for name in os.listdir(directory))
+    except FileNotFoundError:
+        return 0
