@@ -84,8 +84,8 @@ def judge_place(place: PlaceFacts, marker: Marker, *, what: str, left: Marker | 
     if left is not None and (place.marker is not None or path in left.directories):
         return _judge_unfinished(place, left, marker, what)
     return [
-        f"The restore operation cannot proceed because the {what} '{path}' is not empty. "
-        f"It contains {shown_names(place.names)}"
+        f"The restore operation cannot proceed because the {what} '{path}' is not empty. It contains "
+        f"{shown_names(place.names)}. Choose another directory, or empty this one"
     ]
 
 

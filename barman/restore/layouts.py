@@ -44,7 +44,7 @@ class Layouts:
     def name_of(self, path: str) -> str:
         """Return what a directory is for, in words for messages."""
         if path == self.destination:
-            return "destination directory"
+            return "destination folder"
         for link in self.links:
             if link.location == path:
                 return f"directory of tablespace '{link.name}'"
@@ -60,7 +60,7 @@ def lay_out(request: RestoreRequest, backup: BackupFacts, target: RecoveryTarget
     """Return where everything goes; what cannot be goes to `refusals`."""
     destination = request.destination
     if ":" in destination:
-        refusals.append(f"The destination directory parameter cannot contain the ':' character: '{destination}'")
+        refusals.append(f"The destination directory parameter cannot contain the ':' character ('{destination}')")
     if any(mark in destination for mark in "\n\r"):
         refusals.append(f"the destination directory cannot contain a line end: {destination!r}")
     if posixpath.dirname(destination) == destination:

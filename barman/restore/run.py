@@ -175,7 +175,7 @@ def _without_own_cluster(place: PlaceFacts, layouts: Layouts) -> PlaceFacts:
 
 def _announce(plan: RestorePlan, reporter: Reporter) -> None:
     info, request = plan.backup, plan.request
-    reporter.info(f"Starting local restore for server {info.server_name} using backup ID {info.backup_id}")
+    reporter.info(f"Starting local restore for server {info.server_name} using backup {info.backup_id}")
     reporter.info(f"Destination directory: {request.destination}")
     if info.status != "DONE" and not request.get_wal:
         reporter.warning(
@@ -183,7 +183,7 @@ def _announce(plan: RestorePlan, reporter: Reporter) -> None:
             "was checked last; run 'barman check-backup' to check it again"
         )
     if plan.target.is_point_in_time:
-        reporter.info(f"Doing PITR. Recovery target {plan.target.describe()}")
+        reporter.info(f"Doing PITR. Recovery target {plan.target.describe(plan.timeline)}")
     if request.get_wal and request.restore_command is not None:
         reporter.info(f"Custom restore command override: {request.restore_command}")
     for warning in plan.warnings:

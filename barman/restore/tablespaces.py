@@ -22,7 +22,7 @@ def parse_rules(rules: Sequence[str], backup: BackupInfo, refusals: list[str]) -
     for rule in rules:
         name, colon, location = rule.partition(":")
         if not colon or not name or not posixpath.isabs(location) or any(mark in location for mark in "\0\n\r"):
-            refusals.append(f"Invalid value for tablespace relocation rule '{rule}': expected NAME:/ABSOLUTE/LOCATION")
+            refusals.append(f"Invalid tablespace relocation rule '{rule}': expected NAME:LOCATION, an absolute path")
         elif name not in known:
             names = ", ".join(f"'{item}'" for item in sorted(known)) or "none"
             refusals.append(f"Invalid tablespace name '{name}' for backup '{backup.backup_id}': it has {names}")

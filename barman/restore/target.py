@@ -42,15 +42,15 @@ class RecoveryTarget:
         """Tell whether recovery must be steered: a target, or a timeline alone."""
         return bool(self.kind) or self.timeline is not None
 
-    def describe(self) -> str:
-        """Return `time: 'T', timeline: '2'` in the order of the original."""
-        shown = "True" if self.kind == "immediate" else self.value
-        parts = [(self.kind, shown)] if self.kind in ("time", "xid", "lsn") else []
+    def describe(self, timeline: int) -> str:
+        """Return `time: 'T', timeline: '2'` in the original's order; `timeline` is what a given word means."""
+        shown = f"{self.kind}: True" if self.kind == "immediate" else f"{self.kind}: '{self.value}'"
+        parts = [shown] if self.kind in ("time", "xid", "lsn") else []
         if self.timeline is not None:
-            parts.append(("timeline", str(self.timeline)))
+            parts.append(f"timeline: '{timeline}'")
         if self.kind in ("name", "immediate"):
-            parts.append((self.kind, shown))
-        return ", ".join(f"{name}: '{value}'" for name, value in parts)
+            parts.append(shown)
+        return ", ".join(parts)
 
 
 def parse_target(request: RestoreRequest) -> RecoveryTarget:
@@ -111,8 +111,8 @@ def _parse_time(parsed: _Parsed) -> None:
     parsed.value = str(parsed.time)
     if not zoned:
         parsed.warnings.append(
-            f"No time zone has been specified through '--target-time' command-line option. Barman assumed the "
-            f"same time zone from the Barman host: {parsed.value}"
+            "No time zone has been specified through '--target-time' command-line option. "
+            "Barman assumed the same time zone from the Barman host."
         )
 
 

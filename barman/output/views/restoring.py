@@ -23,9 +23,7 @@ class RestoreResultView:
     @staticmethod
     def console(result: RestoreResult, write: Write) -> None:
         """Write the blocks that have something to say, then the closing lines."""
-        _settings_block(
-            write, "IMPORTANT", "These settings could do harm on a copy and have been modified", result.changes
-        )
+        _settings_block(write, "IMPORTANT", "These settings have been modified to prevent data losses", result.changes)
         _settings_block(
             write, "WARNING", "These settings may not fit this host: review them before starting", result.warnings
         )
@@ -49,7 +47,15 @@ class RestoreResultView:
     @staticmethod
     def json(result: RestoreResult) -> dict[str, Any]:
         """The fields of the original, at the top level."""
+        notes = []
+        if result.changes:
+            notes.append("IMPORTANT! Some settings have been modified to prevent data losses. See 'changes' key.")
+        if result.warnings:
+            notes.append("Some settings may not fit this host: review them before starting. See 'warnings' key.")
+        if result.missing_files:
+            notes.append("Some configuration files are not in the backup. See 'missing_files' key.")
         return {
+            **({"_WARNING": notes} if notes else {}),
             "changes": [_row(note) for note in result.changes],
             "changes_count": len(result.changes),
             "warnings": [_row(note) for note in result.warnings],

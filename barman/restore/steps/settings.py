@@ -42,8 +42,8 @@ def write_settings(step: WriteSettings, bench: Workbench) -> None:
     """Disable dangerous settings wherever the server would read them, append the recovery's, create the signal file.
 
     Included files count when they lie in the destination. When the server's configuration, or a part of it, lies
-    elsewhere, `postgresql.auto.conf`, which is read last, is made to overrule it. Every file that changes keeps its
-    old content as `FILE.origin`.
+    elsewhere, `postgresql.auto.conf`, which is read last, is made to overrule it. The two main files, and every other
+    one that changes, keep their old content as `FILE.origin`.
     """
     destination = step.destination
     bench.missing_files += [name for name in CONFIGURATION_FILES if not os.path.exists(os.path.join(destination, name))]
@@ -153,7 +153,7 @@ def _overrule(file: _File, version: PgVersion, *, keeps_restore_command: bool) -
 
 def _write(file: _File, destination: str) -> None:
     data = file.text.encode("utf-8", "surrogateescape")
-    if data == file.old:
+    if data == file.old and file.name not in (_MAIN, _AUTO):
         return
     mode = 0o600
     if file.old is not None:
