@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -215,6 +216,45 @@ def test_both_see_the_keep_of_the_other(catalog, upstream):
         assert catalog.keep.get(A) in upstream.run("keep", "--status", "main", A).out
     catalog.keep.release(A)
     assert "nokeep" in upstream.run("keep", "--status", "main", A).out
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_the_keep_command_answers_like_the_originals(catalog, upstream, form):
+    add_chain(catalog, A, B)
+    add_backup(catalog, C, status="FAILED")
+
+    def both(*args):
+        ours = subprocess.run(
+            [sys.executable, "-m", "barman", "-c", upstream.config_file, "-f", form, "keep", *args],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return (ours.returncode, ours.stdout), upstream.run("-f", form, "keep", *args, check=False)
+
+    for args in (
+        ("--status", "main", "latest-full"),
+        ("--target", "standalone", "main", "first"),
+        ("-s", "main", A),
+        ("-s", "-r", "--target", "full", "main", A),
+        ("-r", "main", A),
+        ("--release", "main", A),
+        ("-s", "main", A),
+        ("-s", "main", "last-failed"),
+    ):
+        ours, theirs = both(*args)
+        assert ours == (theirs.code, theirs.out), args
+    for args in (
+        ("--target", "full", "main", B),
+        ("--target", "full", "main", C),
+        ("-s", "main", "nosuch"),
+        ("-s", "nosuch", A),
+        ("main", A),
+        ("--target", "half", "main", A),
+    ):
+        ours, theirs = both(*args)
+        assert ours[0] == theirs.code, args
+        assert catalog.snapshot().keep == {}
 
 
 def test_a_backup_that_we_keep_is_not_deleted_by_the_original(catalog, upstream):
