@@ -24,6 +24,7 @@ from barman.fs import durable
 from barman.fs.tree import measure
 from barman.timestamps import format_ctime
 from barman.units import format_age
+from barman.wal.removal import remove_unneeded_wals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -200,7 +201,7 @@ def _remove(catalog: Catalog, backup_id: BackupId, reporter: Reporter) -> None:
     info = view.backups.get(backup_id)
     try:
         durable.remove_tree(catalog.layout.backup_directory_of(backup_id))
-        _remove_wals(catalog, view, backup_id, reporter)
+        remove_unneeded_wals(catalog, view, [backup_id], reporter)
         if info is not None and info.parent_backup_id is not None and info.parent_backup_id not in view.deleting:
             _forget_child(catalog, info.parent_backup_id, backup_id)
         catalog.backups.remove_record(backup_id)
@@ -214,10 +215,6 @@ def _remove(catalog: Catalog, backup_id: BackupId, reporter: Reporter) -> None:
     _LOG.info("backup %s of server %s is deleted", backup_id, server_name)
     elapsed = format_age(clock.now() - started)
     reporter.info(f"Deleted backup {backup_id} (start time: {format_ctime(started)}, elapsed time: {elapsed})")
-
-
-def _remove_wals(catalog: Catalog, view: CatalogView, backup_id: BackupId, reporter: Reporter) -> None:
-    """Remove the WAL that no other backup needs."""
 
 
 def _forget_child(catalog: Catalog, parent_id: BackupId, backup_id: BackupId) -> None:

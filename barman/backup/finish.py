@@ -10,6 +10,7 @@ from barman.clock import Deadline
 from barman.errors import BarmanError, Interrupted
 from barman.report import MemoryReporter, replay
 from barman.wal.archiver import archive_wal
+from barman.wal.removal import remove_unneeded_wals
 
 if TYPE_CHECKING:
     from barman.backup.request import BackupRequest
@@ -85,4 +86,25 @@ def _warn_waiting(info: BackupInfo, reporter: Reporter) -> None:
 
 
 def purge_before_first(server: Server, info: BackupInfo, reporter: Reporter) -> None:
-    """Drop the WAL before the first backup."""
+    """Drop the WAL from before the first backup, which no recovery can begin with; the caller holds the backup lock.
+
+    Only when this backup is the only good one and tells where it begins; on immutable storage nothing goes at all.
+    What goes is what no backup needs, as in a deletion. A failure is reported: it does not make the backup worse.
+    """
+    catalog = server.catalog
+    view = catalog.snapshot()
+    if not info.is_copy_done or info.begin_wal is None or view.previous(info.backup_id) is not None:
+        return
+    if server.config.worm_mode:
+        reporter.info("'worm_mode' is enabled, skip purging of unused WAL files.")
+        return
+    quiet = MemoryReporter()
+    try:
+        names = remove_unneeded_wals(catalog, view, (), quiet)
+    except OSError as error:
+        reporter.warning(f"WAL from before the first backup cannot be removed: {error}")
+        return
+    if names:
+        reporter.listing("WAL segments preceding the current backup have been found:")
+        for name in names:
+            reporter.info(f"\t{name} from server {server.name} has been removed")

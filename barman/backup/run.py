@@ -134,6 +134,8 @@ def _take(
     record.save(status=BackupStatus.STARTED)
     reporter.info(f"Backup start at LSN: {_begin_text(record.info)}")
     outcome = executor.execute(plan, record, reporter)
+    if catalog.snapshot().previous(record.backup_id) is None:
+        reporter.info(f"This is the first backup for server {server.name}")
     record.change(**_outcome_fields(outcome, facts))
     if outcome.end_timeline != outcome.timeline:
         raise BackupError(
