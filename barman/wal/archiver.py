@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from barman import clock, workers
@@ -16,7 +17,7 @@ from barman.compression.codec import Codec, CustomFilters, find_codec
 from barman.errors import BarmanError, CatalogError, LockBusy, WalError
 from barman.wal import quarantine
 from barman.wal.admission import Decision
-from barman.wal.commit import Prepared, commit
+from barman.wal.commit import Prepared, commit, listed_names
 from barman.wal.incoming import IncomingSource
 from barman.wal.inspection import first_system_id
 from barman.wal.source import Batch, Found, WalSource
@@ -24,6 +25,7 @@ from barman.wal.staging import Staging
 from barman.wal.streaming import StreamingSource
 
 if TYPE_CHECKING:
+    from barman.catalog.catalog import Catalog
     from barman.config.server_config import ServerConfig
     from barman.report import Reporter
     from barman.server.server import Server
@@ -84,11 +86,16 @@ def sources_of(server: Server) -> list[tuple[WalSource, int]]:
     if config.passive_node:
         return found
     if config.streaming_archiver:
-        source = StreamingSource(layout.streaming_directory, server.catalog.wals.exists)
+        source = StreamingSource(layout.streaming_directory, partial(_is_archived, server.catalog))
         found.append((source, config.streaming_archiver_batch_size))
     if config.archiver:
         found.append((IncomingSource(layout.incoming_directory), config.archiver_batch_size))
     return found
+
+
+def _is_archived(catalog: Catalog, name: str) -> bool:
+    """Whether a file is in the archive and in its index."""
+    return catalog.wals.exists(name) and bool(listed_names(catalog.xlogdb.path, [name]))
 
 
 def configured_filters(config: ServerConfig) -> CustomFilters:

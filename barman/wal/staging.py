@@ -54,6 +54,8 @@ class Staging:
             judgement = admit(
                 Evidence(inspection.defects, inspection.short, archived, max(0.0, timestamp() - found.time))
             )
+            if judgement.decision in (Decision.ARCHIVE, Decision.IDENTICAL):
+                self._make_place(os.path.dirname(final_path))
             if judgement.decision is not Decision.ARCHIVE:
                 return Prepared(found, judgement.decision, final_path, judgement.reasons)
             return self._stage(found, inspection, final_path)
@@ -87,7 +89,6 @@ class Staging:
             return False
 
     def _stage(self, found: Found, inspection: Inspection, final_path: str) -> Prepared:
-        self._make_place(os.path.dirname(final_path))
         if self._codec is None or inspection.compression is not None:
             path = self._share(found, final_path)
             wal = WalFile(found.name, found.size, found.time, inspection.compression)

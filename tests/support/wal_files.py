@@ -37,7 +37,10 @@ def segment(name: str, *, seed: int = 0, system_id: int = SYSTEM_ID, size: int =
 def make_server(home: Path, **options: str) -> Server:
     """A server named `main` with `archiver` on; every directory exists."""
     lines = ["[barman]", f"barman_home = {home}", "barman_user = root", f"log_file = {home}/log", "", "[main]"]
-    settings = {"archiver": "on", "backup_method": "postgres", "streaming_conninfo": "host=/nonexistent", **options}
+    settings = {"archiver": "on", "backup_method": "postgres", **options}
+    settings.update(conninfo="host=/nonexistent", streaming_conninfo="host=/nonexistent")
+    if settings.get("compression") == "none":
+        del settings["compression"]
     path = home / "barman.conf"
     path.write_text("\n".join([*lines, *(f"{key} = {value}" for key, value in settings.items())]) + "\n")
     server = Server(load_settings(str(path), {}).servers["main"])
