@@ -10,13 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from barman.catalog.layout import Layout
 from barman.catalog.wal_file import WalFile, parse_line
 from barman.fs.durable import Temporary, append_lines, is_temporary, remove, sweep_temporaries
 from barman.fs.lock import FileLock
 from barman.postgres.wal_name import hash_directory, is_wal_name
+
+if TYPE_CHECKING:
+    from barman.compression.codec import CustomFilters
 
 _CHUNK = 1 << 20
 _NOT_WAL = ("sync-wals.info", "xlog.db")
@@ -147,15 +150,16 @@ class XlogDb:
             self._rebuild(reporter, {})
         return True
 
-    def rebuild(self, reporter: Warner | None = None) -> RebuildResult:
+    def rebuild(self, reporter: Warner | None = None, custom: CustomFilters | None = None) -> RebuildResult:
         """Write the index anew from the files of the archive; partial files are listed too.
 
         The old index stays in place until the new one is durable. An archiver that runs meanwhile waits. Compression
-        and encryption are recognised by content, sizes and times are those of the files. Files that do not belong into
-        the archive are named in warnings and left alone. Raises OSError.
+        and encryption are recognised by content (`custom` adds the magic of configured filters), sizes and times are
+        those of the files. Files that do not belong into the archive are named in warnings and left alone. Raises
+        OSError.
         """
         with self._locks.xlogdb():
-            return self._rebuild(reporter, {})
+            return self._rebuild(reporter, {}, custom)
 
     def _open(self) -> BinaryIO | None:
         """Open the index between two writers: the original rewrites in place."""
@@ -196,12 +200,14 @@ class XlogDb:
                     new.discard()
             return dropped
 
-    def _rebuild(self, reporter: Warner | None, known: dict[str, WalFile]) -> RebuildResult:
+    def _rebuild(
+        self, reporter: Warner | None, known: dict[str, WalFile], custom: CustomFilters | None = None
+    ) -> RebuildResult:
         """`known` are files whose line is known better than content can tell."""
         counts = _Counts()
         sweep_temporaries(self.layout.xlogdb_directory)
         with Temporary(self.path) as new:
-            for file in archived_files(self.layout, reporter):
+            for file in archived_files(self.layout, reporter, custom):
                 new.file.write(known.get(file.name, file).line())
                 counts.add(file.name)
             new.commit_data()
@@ -214,7 +220,7 @@ class XlogDb:
         )
 
 
-def archived_files(layout: Layout, reporter: Warner | None) -> Iterator[WalFile]:
+def archived_files(layout: Layout, reporter: Warner | None, custom: CustomFilters | None = None) -> Iterator[WalFile]:
     """Every WAL file of the archive directory, in the order of names, described from the file itself.
 
     A file that vanishes meanwhile is left out. What does not belong there is told to `reporter`. A missing directory is
@@ -223,14 +229,21 @@ def archived_files(layout: Layout, reporter: Warner | None) -> Iterator[WalFile]
     index = os.path.basename(layout.xlogdb)
     for entry in _sorted_entries(layout.wals_directory):
         if entry.is_dir(follow_symlinks=True):
-            yield from _files_of(_sorted_entries(entry.path), entry.name, layout, reporter)
+            found = _own_files(_sorted_entries(entry.path), entry.name, layout, reporter)
         elif not entry.name.startswith(index) and entry.name not in _NOT_WAL:
-            yield from _files_of([entry], "", layout, reporter)
+            found = _own_files([entry], "", layout, reporter)
+        else:
+            continue
+        for file in found:
+            try:
+                yield _describe(file, custom)
+            except FileNotFoundError:
+                continue
 
 
-def _files_of(
+def _own_files(
     entries: Iterable[os.DirEntry[str]], directory: str, layout: Layout, reporter: Warner | None
-) -> Iterator[WalFile]:
+) -> Iterator[os.DirEntry[str]]:
     for entry in entries:
         if is_temporary(entry.name):
             continue
@@ -240,17 +253,14 @@ def _files_of(
                     f"unexpected file '{entry.path}' in the WAL archive of server '{layout.server_name}': left out"
                 )
             continue
-        try:
-            yield _describe(entry)
-        except FileNotFoundError:
-            continue
+        yield entry
 
 
-def _describe(entry: os.DirEntry[str]) -> WalFile:
+def _describe(entry: os.DirEntry[str], custom: CustomFilters | None) -> WalFile:
     from barman.catalog.wal_content import recognise_file
 
     facts = entry.stat()
-    compression, encryption = recognise_file(entry.path)
+    compression, encryption = recognise_file(entry.path, custom)
     return WalFile(entry.name, facts.st_size, facts.st_mtime, compression, encryption)
 
 

@@ -162,7 +162,7 @@ def catalogs(draw: st.DrawFn) -> tuple[CatalogView, list[BackupInfo], list[str],
             name_at(base + (begin + draw(st.integers(0, 3))) * size, timeline, size),
             status=draw(st.sampled_from(["DONE", "DONE", "DONE", "WAITING_FOR_WALS", "FAILED", "STARTED", "SYNCING"])),
             size=size,
-            parent=backups[-1].backup_id if backups and draw(st.booleans()) else None,
+            parent=backups[-1].backup_id if draw(st.booleans()) and backups else None,
         )
         backups.append(info)
         if draw(st.integers(0, 3)) == 0:

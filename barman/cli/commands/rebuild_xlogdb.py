@@ -1,0 +1,36 @@
+"""`barman rebuild-xlogdb`: write the WAL index anew from the files of the archive."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from barman.cli.arguments import add_servers
+
+if TYPE_CHECKING:
+    import argparse
+
+    from barman.cli.context import Context
+    from barman.server.server import Server
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_servers(parser)
+
+
+def run(args: argparse.Namespace, context: Context) -> None:
+    """Rebuild the index of each server; the live one stays in place until the new one is durable."""
+
+    def rebuild(server: Server) -> None:
+        from barman.compression.codec import CustomFilters
+        from barman.output.views.wals import rebuild_line
+
+        config = server.config
+        custom = CustomFilters.from_options(
+            config.custom_compression_filter, config.custom_decompression_filter, config.custom_compression_magic
+        )
+        context.reporter.info(f"Rebuilding xlogdb for server {server.name}")
+        result = server.catalog.xlogdb.rebuild(context.reporter, custom)
+        context.reporter.info(rebuild_line(result))
+
+    context.each(args.server_name, rebuild, inactive="skip", disabled="error")
