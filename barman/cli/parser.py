@@ -27,6 +27,13 @@ class Parser(argparse.ArgumentParser):
         return f"{super().format_help()}\ncommands:\n" + "\n".join(lines) + f"\n\n{_EPILOG}\n"
 
 
+class _Version(argparse.Action):
+    """Prints one line: argparse's own action would wrap it, and clients read the first line."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        parser.exit(message=VERSION_LINE + "\n")
+
+
 def global_parser() -> argparse.ArgumentParser:
     """Return the parser of what stands before the command."""
     parser = Parser(
@@ -34,7 +41,7 @@ def global_parser() -> argparse.ArgumentParser:
         usage="barman [GLOBAL OPTIONS] COMMAND [ARGUMENTS]",
         description="Backup and recovery manager for PostgreSQL",
     )
-    parser.add_argument("-v", "--version", action="version", version=VERSION_LINE, help="print the version and leave")
+    parser.add_argument("-v", "--version", action=_Version, nargs=0, help="print the version and leave")
     parser.add_argument(
         "-c",
         "--config",
