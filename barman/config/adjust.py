@@ -21,7 +21,7 @@ def adjust(config: ServerConfig) -> tuple[dict[str, Any], list[Problem]]:
         # A tablespace limited to the general limit is not limited specially.
         changed["tablespace_bandwidth_limit"] = {
             name: limit for name, limit in config.tablespace_bandwidth_limit.items() if limit != config.bandwidth_limit
-        }
+        } or None
     if config.retention_policy and canonical_retention(config.retention_policy):
         changed["wal_retention_policy"] = config.wal_retention_policy.upper()
     if not config.primary_ssh_command and config.active:

@@ -194,12 +194,9 @@ def _parse_level(text: str) -> int | str:
     word = text.lower()
     if word in ("low", "medium", "high"):
         return word
-    try:
+    if text.removeprefix("-").isdecimal() and len(text) < 10:
         return int(text)
-    except ValueError:
-        raise ValueError(
-            f"Invalid value: '{text}' (must be one in [low, medium, high] or an acceptable integer)"
-        ) from None
+    raise ValueError(f"Invalid value: '{text}' (must be one in [low, medium, high] or an acceptable integer)")
 
 
 def _parse_disks(text: str) -> list[str]:
@@ -251,7 +248,11 @@ def tablespace_rules(text: str) -> tuple[dict[str, int], list[str]]:
 
 
 def canonical_retention(text: str) -> str | None:
-    """`REDUNDANCY N` or `RECOVERY WINDOW OF N DAYS|WEEKS|MONTHS` as it is displayed; None if the text is no policy."""
+    """`REDUNDANCY N` or `RECOVERY WINDOW OF N DAYS|WEEKS|MONTHS` as it is displayed; None if the text is no policy.
+
+    The same grammar as `retention.policy.parse` (a test holds them together), which costs more to import than
+    `list-servers` may take.
+    """
     words = text.upper().split()
     if len(words) == 2 and words[0] == "REDUNDANCY" and _is_number(words[1]):
         return f"REDUNDANCY {int(words[1])}"
@@ -263,7 +264,7 @@ def canonical_retention(text: str) -> str | None:
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 10
+    return text.isascii() and text.isdigit() and len(text) <= 18
 
 
 def _parse_retention(text: str) -> str:
@@ -319,7 +320,7 @@ DISKS = Kind(_parse_disks, "comma separated list of disk names")
 SIZE = Kind(_parse_size, "size: an integer and one of k, Ki, M, Mi, G, Gi, T, Ti, or bytes", empty=UNSET)
 INTERVAL = Kind(_parse_interval, "interval: `N hours`, `N days`, `N weeks` or `N months`", empty=UNSET)
 INTERVAL.show = _show_interval
-TABLESPACE_LIMITS = Kind(lambda text: tablespace_rules(text)[0], "list of `TABLESPACE:KBPS`", empty=BLOCK)
+TABLESPACE_LIMITS = Kind(lambda text: tablespace_rules(text)[0] or None, "list of `TABLESPACE:KBPS`", empty=BLOCK)
 # A text that is no policy is kept: `check` shows it, and nothing is deleted because of it.
 RETENTION = Kind(_parse_retention, "`REDUNDANCY N` or `RECOVERY WINDOW OF N {DAYS|WEEKS|MONTHS}`", empty=BLOCK)
 RETENTION.fallback = _same

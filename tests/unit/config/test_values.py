@@ -64,6 +64,7 @@ def test_values_of_every_kind(option: str, text: str, expected: object) -> None:
         ("parallel_jobs", "0"),
         ("compression", "brotli"),
         ("compression_level", "huge"),
+        ("compression_level", "+3"),
         ("staging_location", "LOCAL"),
         ("aws_encryption", "aes256"),
         ("slot_name", "a-b"),
@@ -117,3 +118,21 @@ def test_list_values_print_as_clients_parse_them() -> None:
 )
 def test_bucket_urls_name_their_provider(url: str, provider: str | None) -> None:
     assert values.cloud_provider(url) == provider
+
+
+@given(
+    st.sampled_from(["redundancy", "recovery window of", "REDUNDANCY ", "Recovery  Window Of"]),
+    st.one_of(st.integers(-2, 10**12).map(str), st.sampled_from(["", "x", "1.5", "٣"])),
+    st.sampled_from(["", "day", "DAYS", "week", "weeks", "month", "MONTHS", "years", "dayss"]),
+)
+def test_a_policy_is_canonical_here_exactly_when_retention_understands_it(form: str, number: str, unit: str) -> None:
+    from barman.errors import ConfigError
+    from barman.retention.policy import parse
+
+    text = f"{form} {number} {unit}".strip()
+    canonical = values.canonical_retention(text)
+    try:
+        understood: str | None = str(parse(text))
+    except ConfigError:
+        understood = None
+    assert canonical == understood
