@@ -21,8 +21,8 @@ def nagios_lines(reports: Sequence[CheckReport], *, broken: bool = False) -> tup
     `broken`: something failed before checks could run. Reports found by then are still judged: a failed check is the
     better message.
     """
-    alarms = [report for report in reports if report.alarms]
-    if alarms:
+    failures = any(report.failures for report in reports)
+    if failures and (broken or any(report.alarms for report in reports)):
         return _critical(reports), CRITICAL
     if broken:
         return [_GLOBAL], CRITICAL

@@ -15,7 +15,7 @@ from barman import clock
 from barman.errors import BarmanError
 from barman.postgres.lsn import Lsn
 from barman.process import run
-from barman.status.remote import read_remote_status
+from barman.status.remote import read_remote_status, wal_retention_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,7 +69,7 @@ def _server(config: ServerConfig, *, show_source: bool) -> dict[str, Any]:
     from barman.server.server import Server
 
     items: dict[str, object] = dict(config.json_items())
-    items["wal_retention_policy"] = str(config.wal_retention_policy).upper()
+    items["wal_retention_policy"] = wal_retention_policy(config)
     found: dict[str, Any] = {
         "active_model": config.active_model,
         "config": _config(config, items.items(), show_source=show_source),
@@ -98,7 +98,7 @@ def _backups(server: Server) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def describe_backup(info: BackupInfo) -> dict[str, Any]:
-    """The fields of a record by their names on disk, times in ISO form; what is unset and hidden there is left out."""
+    """The fields of a record by their names on disk, times in ISO form and local; what is unset and hidden there is left out."""
     fields: dict[str, Any] = {
         name: _plain(getattr(info, name)) for name in info.__dataclass_fields__ if name not in _INTERNAL
     }
@@ -107,6 +107,8 @@ def describe_backup(info: BackupInfo) -> dict[str, Any]:
             del fields[hidden]
     for listed in ("tablespaces", "included_files"):
         fields[listed] = fields[listed] or None
+    if info.backup_label is not None:
+        fields["backup_label"] = repr(info.backup_label)  # as it is written on disk, and always was shown
     fields["children_backup_ids"] = ",".join(info.children_backup_ids) or None
     if fields["tablespaces"]:
         fields["tablespaces"] = [[item.name, item.oid, item.location] for item in info.tablespaces]
@@ -115,7 +117,7 @@ def describe_backup(info: BackupInfo) -> dict[str, Any]:
 
 def _plain(value: object) -> object:
     if isinstance(value, datetime):
-        return value.isoformat()
+        return value.astimezone().isoformat()
     if isinstance(value, Lsn):
         return str(value)
     if isinstance(value, tuple):

@@ -67,16 +67,25 @@ def show_server(server: Server) -> ServerDetails:
     config = server.config
     items: dict[str, object] = dict(config.items())
     items |= {"active_model": config.active_model, "passive_node": config.passive_node}
-    items["wal_retention_policy"] = str(config.wal_retention_policy).upper()
+    items["wal_retention_policy"] = wal_retention_policy(config)
     items["last_backup_maximum_age"] = _backup_age(server)
     items |= read_remote_status(server)
     return ServerDetails(config.name, config.active, config.disabled, config.description or "", items)
 
 
+def wal_retention_policy(config: ServerConfig) -> str:
+    """The word as it has always been shown: in capitals where a retention policy gives it a meaning."""
+    word = str(config.wal_retention_policy)
+    return word.upper() if config.retention_policy else word
+
+
 def read_remote_status(server: Server) -> dict[str, Any]:
-    """What connections and client programs say now; empty on a passive node. Never raises for what is out of reach."""
+    """What connections and client programs say now. Never raises for what is out of reach.
+
+    Empty for a passive node, which has no PostgreSQL, and for an inactive server, which is to be left alone.
+    """
     config = server.config
-    if config.passive_node:
+    if config.passive_node or not config.active:
         return {}
     uses_streaming = config.backup_method == "postgres" or config.streaming_archiver
     status: dict[str, Any] = dict.fromkeys((*_SQL_KEYS, "connection_error"))
@@ -120,14 +129,14 @@ def _receiver_items(server: Server, version: PgVersion | None, facts: ServerFact
     from barman.postgres.programs import find_pg_receivewal
 
     program = find_pg_receivewal(server.search_path, version)
-    names = facts.synchronous_standby_names if facts else ()
+    names = frozenset(facts.synchronous_standby_names if facts else ())
     return {
         "pg_receivexlog_installed": program is not None,
         "pg_receivexlog_path": program.path if program else None,
         "pg_receivexlog_version": program.version.text if program else None,
         "pg_receivexlog_compatible": program.serves(version) if program and version else None,
-        "pg_receivexlog_supports_slots": program is not None,
-        "pg_receivexlog_synchronous": "*" in names or server.config.streaming_archiver_name in names,
+        "pg_receivexlog_supports_slots": program is not None if version else None,
+        "pg_receivexlog_synchronous": bool({"*", server.config.streaming_archiver_name} & names) if version else None,
     }
 
 

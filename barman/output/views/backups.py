@@ -99,6 +99,7 @@ class BackupDetailsView:
         if result.timelines:
             write("")
             write(f"WARNING: {_INACCURATE}")
+        _write_nested(_family_rows(info, result), write)
 
     @staticmethod
     def json(result: BackupDetails) -> dict[str, Any]:
@@ -139,14 +140,19 @@ def _write_rows(rows: Rows, write: Write) -> None:
 
 
 def _write_block(title: str, rows: Rows, write: Write, *, last: bool = False) -> None:
-    lines = [f"    {label:<21}: {value}" for label, value in rows if value is not None]
-    if not lines:
+    present = [(label, value) for label, value in rows if value is not None]
+    if not present:
         return
     write(f"  {title}:")
-    for line in lines:
-        write(line)
+    _write_nested(present, write)
     if not last:
         write("")
+
+
+def _write_nested(rows: Rows, write: Write) -> None:
+    for label, value in rows:
+        if value is not None:
+            write(f"    {label:<21}: {value}")
 
 
 def _heading_rows(result: BackupDetails) -> Rows:
@@ -235,10 +241,12 @@ def _wal_rows(result: BackupDetails) -> Rows:
 
 
 def _catalog_rows(result: BackupDetails) -> Rows:
-    info = result.info
     yield "Retention Policy", result.retention or "not enforced"
     yield "Previous Backup", result.previous_id or _OLDEST
     yield "Next Backup", result.next_id or _LATEST
+
+
+def _family_rows(info: BackupInfo, result: BackupDetails) -> Rows:
     if info.parent_backup_id:
         yield "Root Backup", result.root_id
         yield "Parent Backup", info.parent_backup_id

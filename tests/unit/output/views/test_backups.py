@@ -196,11 +196,12 @@ def test_an_incremental_backup_names_its_family():
 
 
 def test_interacting_timelines_are_a_warning():
-    result = replace(details(), timelines=(2, 3))
+    result = replace(details(children_backup_ids=("20261123T000000",)), timelines=(2, 3))
     lines = console(BackupDetailsView, result)
     assert "    Reachable timelines  : 2, 3" in lines
-    assert lines[-2:] == [
+    assert lines[-3:] == [
         "",
         "WARNING: WAL information is inaccurate due to multiple timelines interacting with this backup",
+        "    Children Backup(s)   : 20261123T000000",
     ]
     assert BackupDetailsView.json(result)["pg"]["wal_information"]["timelines"] == ["2", "3"]
