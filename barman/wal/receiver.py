@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from barman.clock import Deadline, monotonic, sleep
 from barman.errors import BarmanError, DeadlineExceeded, Interrupted, LockBusy, PostgresError, WalError
 from barman.fs import durable
+from barman.logs import redact
 from barman.postgres.programs import PG_RECEIVEWAL, find_pg_receivewal, receivewal_argv, require
 from barman.postgres.synchronous import is_synchronous_name
 from barman.postgres.wal_name import PartialSegment, WalSegment, parse_wal_name
@@ -68,13 +69,10 @@ def receive_wal(server: Server, reporter: Reporter, *, recheck_seconds: float = 
             "Unable to start receive-wal process: streaming_archiver option set to 'off' in barman configuration file",
             hint=f"Set streaming_archiver = on in section [{server.name}].",
         )
-    overrides = describe_overrides(config)
-    if overrides:
-        reporter.info(overrides)
     facts = preflight(server)
     server.catalog.ensure_directories()
-    with receiver_lock(server):
-        reporter.info(f"Starting receive-wal for server {server.name}")
+    reporter.info(f"Starting receive-wal for server {server.name}")
+    with receiver_lock(server, f"Another receive-wal process is already running for server {server.name}."):
         program = require(find_pg_receivewal(server.search_path, facts.version), PG_RECEIVEWAL, facts.version)
         ended_one = end_orphan(server, reporter)
         _prepare_slot(server, facts, reporter, _SLOT_SECONDS if ended_one else _SLOT_GRACE_SECONDS)
@@ -89,14 +87,15 @@ def receive_wal(server: Server, reporter: Reporter, *, recheck_seconds: float = 
 
 def describe_overrides(config: ServerConfig) -> str | None:
     """The line that says which connections `wal_conninfo` and `wal_streaming_conninfo` replace; None if none."""
-    from barman.logs import redact
-
-    overrides = []
-    if config.wal_conninfo or config.wal_streaming_conninfo:
-        overrides.append(f"conninfo={config.wal_conninfo or config.wal_streaming_conninfo}")
+    overrides: list[tuple[str, object]] = []
     if config.wal_streaming_conninfo:
-        overrides.append(f"streaming_conninfo={config.wal_streaming_conninfo}")
-    return redact(f"Configuration overrides applied: {', '.join(overrides)}") if overrides else None
+        overrides.append(("streaming_conninfo", config.wal_streaming_conninfo))
+    if config.wal_conninfo or config.wal_streaming_conninfo:
+        overrides.append(("conninfo", config.wal_conninfo or config.wal_streaming_conninfo))
+    if not overrides:
+        return None
+    shown = " and ".join(f"'{name}' overridden with '{redact(str(value))}'" for name, value in overrides)
+    return f"Configuration overrides applied: {shown}"
 
 
 def preflight(server: Server) -> ServerFacts:
@@ -129,8 +128,8 @@ def preflight(server: Server) -> ServerFacts:
 
 
 @contextmanager
-def receiver_lock(server: Server) -> Iterator[None]:
-    """Hold the receiver's lock.
+def receiver_lock(server: Server, refusal: str) -> Iterator[None]:
+    """Hold the receiver's lock, or say `refusal`.
 
     A probe of `check` or `cron` holds it for an instant, so a busy lock that nobody keeps is tried again.
 
@@ -144,10 +143,8 @@ def receiver_lock(server: Server) -> Iterator[None]:
             break
         except LockBusy as busy:
             if not attempts_left or server.catalog.locks.is_held("receive-wal"):
-                who = f" (process {busy.holder})" if busy.holder else ""
-                raise WalError(
-                    f"Another receive-wal process is already running for server {server.name}{who}"
-                ) from busy
+                hint = f"It is process {busy.holder}: 'barman list-processes {server.name}'." if busy.holder else ""
+                raise WalError(refusal, hint=hint) from busy
         sleep(0.05)
     try:
         yield
@@ -199,44 +196,43 @@ def reset_receiver(server: Server, reporter: Reporter) -> None:
     The content of the newest `.partial` is given up; complete segments stay.
 
     Raises:
-        WalError: a receiver runs, or the directory is ahead of the server.
-        PostgresError: no connection, or the slot is missing.
+        WalError: no connection, a receiver runs, or the directory is ahead of the server.
+        PostgresError: the slot is missing.
     """
-    from barman.postgres.facts import read_facts
-
-    facts = read_facts(server.wal_postgres, server.wal_streaming, slot_name=server.config.slot_name or None)
-    if facts.streaming is None or facts.streaming.identity is None:
-        raise PostgresError(f"Cannot connect to server '{server.name}': {facts.streaming and facts.streaming.error}")
-    identity = facts.streaming.identity
+    facts = preflight(server)
+    identity = facts.streaming.identity if facts.streaming else None
+    if identity is None:
+        raise AssertionError("the preflight refuses a server without streaming connection")
     current = WalSegment.containing(identity.xlogpos, identity.timeline, facts.segment_size)
-    restart = current
+    restart: WalSegment | None = current
     if server.config.slot_name:
         if facts.slot is None:
             raise PostgresError(missing_slot(server.config.slot_name, server.name))
-        if facts.slot.restart_lsn is not None:
-            restart = WalSegment.containing(facts.slot.restart_lsn, identity.timeline, facts.segment_size)
+        position = facts.slot.restart_lsn  # None before the slot's first use
+        restart = None
+        if position is not None:
+            restart = WalSegment.containing(position, identity.timeline, facts.segment_size)
     server.catalog.ensure_directories()
-    with receiver_lock(server):
+    refusal = f"Unable to reset the status of receive-wal for server {server.name}. Process is still running"
+    with receiver_lock(server, refusal):
         _reset(server.catalog.layout.streaming_directory, restart, current, reporter)
 
 
-def _reset(directory: str, restart: WalSegment, current: WalSegment, reporter: Reporter) -> None:
+def _reset(directory: str, restart: WalSegment | None, current: WalSegment, reporter: Reporter) -> None:
     found = [
         (parsed, name) for name in _names(directory) if isinstance(parsed := _parse(name), WalSegment | PartialSegment)
     ]
     newest = max(found, key=lambda item: item[0].segment, default=None)
-    if newest is not None:
-        if newest[0].segment == restart:
-            reporter.info("No reset operation is required: the receive-wal directory is at the right position")
-            return
-        if newest[0].segment > current:
-            raise WalError(
-                f"the receive-wal position is ahead of the server's: newest file '{newest[1]}', "
-                f"server at {current.name}",
-                hint=f"Check that the server is the right one, or move the files of '{directory}' away.",
-            )
+    if (newest and newest[0].segment) == restart:
+        reporter.info("Nothing to do. Position of receive-wal is aligned.")
+        return
+    if newest is not None and newest[0].segment > current:
+        raise WalError(
+            f"the receive-wal position is ahead of the server's: newest file '{newest[1]}', server at {current.name}",
+            hint=f"Check that the server is the right one, or move the files of '{directory}' away.",
+        )
     reporter.info("Resetting receive-wal directory status")
-    status = os.path.join(directory, PartialSegment(restart).name)
+    status = os.path.join(directory, PartialSegment(restart or current).name)
     if newest is not None and isinstance(newest[0], PartialSegment):
         old = os.path.join(directory, newest[1])
         reporter.info(f"Removing status file {old}")

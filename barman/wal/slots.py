@@ -26,21 +26,20 @@ def create_slot(server: Server, reporter: Reporter, *, if_not_exists: bool = Fal
     """
     from barman.postgres.replication import NoFreeSlot, SlotExists
 
-    name = _slot_name(server)
+    name = _slot_name(server, "create")
+    _connect(server)
     reporter.info(f"Creating physical replication slot '{name}' on server '{server.name}'")
     try:
         server.wal_streaming.create_slot(name)
     except SlotExists as error:
         if not if_not_exists:
             raise PostgresError(f"Replication slot '{name}' already exists") from error
-        reporter.info(f"Replication slot '{name}' already exists")
+        reporter.info(f"Replication slot '{name}' already exists and --if-not-exists was specified. Skipping creation")
     except NoFreeSlot as error:
         raise PostgresError(
             f"All replication slots for server '{server.name}' are in use",
             hint="Free one, or raise max_replication_slots on the server.",
         ) from error
-    except CannotConnect as error:
-        raise _cannot_connect(server, error) from error
     else:
         reporter.info(f"Replication slot '{name}' created")
 
@@ -55,7 +54,8 @@ def drop_slot(server: Server, reporter: Reporter) -> None:
     """
     from barman.postgres.replication import SlotInUse, SlotMissing
 
-    name = _slot_name(server)
+    name = _slot_name(server, "drop")
+    _connect(server)
     reporter.info(f"Dropping physical replication slot '{name}' on server '{server.name}'")
     try:
         server.wal_streaming.drop_slot(name)
@@ -66,20 +66,23 @@ def drop_slot(server: Server, reporter: Reporter) -> None:
             f"Cannot drop replication slot '{name}' on server '{server.name}' because it is in use.",
             hint=f"Stop its receiver: barman terminate-process {server.name} receive-wal",
         ) from error
-    except CannotConnect as error:
-        raise _cannot_connect(server, error) from error
     reporter.info(f"Replication slot '{name}' dropped")
 
 
-def _slot_name(server: Server) -> str:
+def _slot_name(server: Server, action: str) -> str:
     name = server.config.slot_name
     if not name:
         raise ConfigError(
-            f"server '{server.name}' has no replication slot: 'slot_name' is not set",
+            f"Unable to {action} a physical replication slot: slot_name configuration option required",
             hint=f"Set slot_name in section [{server.name}].",
         )
     return str(name)
 
 
-def _cannot_connect(server: Server, error: CannotConnect) -> CannotConnect:
-    return CannotConnect(f"Cannot connect to server '{server.name}': {error.message}", hint=error.hint)
+def _connect(server: Server) -> None:
+    try:
+        server.wal_streaming.connect()
+    except CannotConnect as error:
+        raise CannotConnect(
+            f"Cannot connect to server '{server.name}'", hint=". ".join(filter(None, (error.message, error.hint)))
+        ) from error

@@ -85,7 +85,7 @@ def switching_connection(server: Server, reporter: Reporter) -> PostgresConnecti
     except CannotConnect:
         return server.primary  # the standby is down: its primary can be switched all the same
     reporter.warning(
-        f"primary_conninfo of server '{server.name}' is ignored, because conninfo leads to a server that is no standby"
+        "'primary_conninfo' is set but 'conninfo' does not point to a standby server. Ignoring 'primary_conninfo'."
     )
     return server.postgres
 
@@ -147,7 +147,7 @@ def _checkpoint(server: Server, connection: PostgresConnection) -> None:
         checkpoint(connection)
     except MissingPrivilege as error:
         raise MissingPrivilege(
-            f"switch-wal --force on server '{server.name}' needs superuser rights or the role 'pg_checkpoint'",
+            "Barman switch-wal --force requires superuser rights or the 'pg_checkpoint' role",
             hint=error.hint,
         ) from error
     except PostgresError as error:

@@ -21,7 +21,7 @@ def main() -> None:
     except (OSError, AttributeError):
         pass  # not Linux: the next receiver ends the orphan by the pid it finds in the receiver's state
     if os.getppid() != parent:
-        sys.exit("the receiver ended before its program started")
+        raise SystemExit("the receiver ended before its program started")
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(sys.argv[2], sys.argv[2:])
 

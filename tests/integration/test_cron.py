@@ -40,7 +40,7 @@ def test_cron_starts_a_receiver_and_archives_what_it_received(pg: Cluster, barma
     wait_until(partial(_is_streaming, pg), "the receiver is connected")
     names = [pg.switch_wal() for _ in range(3)]
     streaming = barman_home.path("main", "streaming")
-    wait_until(lambda: (streaming / names[-1]).exists(), "the segments are received")
+    wait_until((streaming / names[-1]).exists, "the segments are received")
     second = barman_home.run("cron").ok()
     assert second.out == "Starting WAL archiving for server main\n"
     wals = barman_home.path("main", "wals")

@@ -91,7 +91,10 @@ def test_a_second_receiver_is_refused(newest_pg: Cluster, barman_home: BarmanHom
     _start_receiver(barman_home, newest_pg)
     done = barman_home.run("receive-wal", "main")
     assert done.rc == 1
-    assert "ERROR: Another receive-wal process is already running for server main" in done.err
+    assert "ERROR: Another receive-wal process is already running for server main.\n" in done.err
+    reset = barman_home.run("receive-wal", "--reset", "main")
+    assert reset.rc == 1
+    assert "ERROR: Unable to reset the status of receive-wal for server main. Process is still running\n" in reset.err
 
 
 def test_streaming_that_is_switched_off_is_refused(newest_pg: Cluster, barman_home: BarmanHome) -> None:
@@ -132,13 +135,40 @@ def test_slots_are_created_and_dropped_with_the_known_words(pg: Cluster, barman_
     )
     again = barman_home.run("receive-wal", "--create-slot", "main")
     assert (again.rc, again.err) == (1, "ERROR: Replication slot 'barman' already exists\n")
-    barman_home.run("receive-wal", "--create-slot", "--if-not-exists", "main").ok()
+    tolerated = barman_home.run("receive-wal", "--create-slot", "--if-not-exists", "main").ok()
+    assert tolerated.out.splitlines()[-1] == (
+        "Replication slot 'barman' already exists and --if-not-exists was specified. Skipping creation"
+    )
     dropped = barman_home.run("receive-wal", "--drop-slot", "main").ok()
     assert dropped.out == (
         "Dropping physical replication slot 'barman' on server 'main'\nReplication slot 'barman' dropped\n"
     )
     gone = barman_home.run("receive-wal", "--drop-slot", "main")
     assert (gone.rc, gone.err) == (1, "ERROR: Replication slot 'barman' does not exist\n")
+
+
+def test_slots_of_a_server_that_is_down_or_has_none_are_an_error(newest_pg: Cluster, barman_home: BarmanHome) -> None:
+    _streaming(barman_home, newest_pg)
+    newest_pg.stop()
+    for option in ("--create-slot", "--drop-slot"):
+        done = barman_home.run("receive-wal", option, "main")
+        assert (done.rc, done.out) == (1, "")
+        assert done.err.startswith("ERROR: Cannot connect to server 'main'\nHINT: ")
+    barman_home.add_server("none", newest_pg, archiver="on")
+    done = barman_home.run("receive-wal", "--create-slot", "none")
+    assert done.rc == 1
+    assert done.err.startswith(
+        "ERROR: Unable to create a physical replication slot: slot_name configuration option required\n"
+    )
+
+
+def test_wal_of_another_host_is_announced_without_its_password(newest_pg: Cluster, barman_home: BarmanHome) -> None:
+    source = f"{newest_pg.streaming_conninfo} dbname=postgres"
+    _streaming(barman_home, newest_pg, wal_streaming_conninfo=f"{source} password=s3cr3t")
+    done = barman_home.run("receive-wal", "--create-slot", "main").ok()
+    assert done.out.startswith(f"Configuration overrides applied: 'streaming_conninfo' overridden with '{source} ")
+    assert " and 'conninfo' overridden with '" in done.out
+    assert "s3cr3t" not in done.out
 
 
 def test_a_slot_in_use_is_not_dropped(newest_pg: Cluster, barman_home: BarmanHome) -> None:
@@ -271,7 +301,7 @@ def test_a_reset_moves_the_status_file_to_the_servers_position(newest_pg: Cluste
     )
     assert [path.name for path in streaming.iterdir()] == [new.name]
     again = barman_home.run("receive-wal", "--reset", "main").ok()
-    assert len(again.out.splitlines()) == 1
+    assert again.out == "Nothing to do. Position of receive-wal is aligned.\n"
     assert [path.name for path in streaming.iterdir()] == [new.name]
 
 

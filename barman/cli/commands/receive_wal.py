@@ -34,6 +34,10 @@ def run(args: argparse.Namespace, context: Context) -> None:
     server = context.server(args.server_name, inactive="ok" if manages else "skip", disabled="error", passive="error")
     if server is None:
         return
+    if server.has_wal_conninfo:
+        from barman.wal.receiver import describe_overrides
+
+        context.reporter.info(describe_overrides(server.config) or "")
     if args.stop:
         _stop(server, context)
     elif args.create_slot:
