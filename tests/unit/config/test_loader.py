@@ -140,6 +140,14 @@ class TestFiles:
         (tmp_path / "conf.d" / "x.conf").mkdir(parents=True)
         assert "not a regular file" in load().log_problems[0].text
 
+    def test_a_file_that_cannot_be_read_is_reported_and_the_others_count(self, load: Load, tmp_path: Path) -> None:
+        (tmp_path / "home" / ".barman.auto.conf").mkdir(parents=True)
+        loaded = load("[pg]\n" + GOOD)
+        assert messages(loaded) == [
+            f"cannot read configuration file '{tmp_path}/home/.barman.auto.conf': Is a directory"
+        ]
+        assert not loaded.servers["pg"].disabled
+
     def test_repeating_the_global_section_unchanged_is_tolerated(self, load: Load, tmp_path: Path) -> None:
         load(files={"conf.d/a.conf": f"[barman]\nbarman_home = {tmp_path}/home\n"})
 
@@ -325,6 +333,10 @@ class TestModels:
         message = load("[pg]\n" + GOOD + self.MODEL).servers["pg"].msg_list[0]
         assert "'gone'" in message
         assert "'pg'" in message
+
+    def test_an_active_model_that_cannot_be_read_disables_the_server(self, load: Load, tmp_path: Path) -> None:
+        (tmp_path / "home" / "pg" / ACTIVE_MODEL_FILE).mkdir(parents=True)
+        assert "cannot read the active model" in load("[pg]\n" + GOOD).servers["pg"].msg_list[0]
 
     def test_a_damaged_model_disables_the_servers_that_use_it(self, load: Load, tmp_path: Path) -> None:
         (tmp_path / "home" / "pg").mkdir(parents=True)
