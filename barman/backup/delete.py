@@ -67,8 +67,7 @@ def delete_backup(server: Server, backup_id: BackupId, reporter: Reporter) -> De
     holder = last_backup_holder(catalog)
     try:
         with catalog.locks.backup():
-            mark_dead_runs(catalog, reporter, holder)
-            finish_marked(catalog, reporter, except_for=backup_id)
+            settle(catalog, reporter, holder, except_for=backup_id)
             plan = plan_deletion(catalog.snapshot(), backup_id, server.config.minimum_redundancy)
             return carry_out(catalog, plan, reporter)
     except BackupInUse as error:
@@ -111,15 +110,46 @@ def resume_deletions(server: Server, reporter: Reporter) -> list[str]:
     catalog = server.catalog
     if not catalog.backups.find_deleting()[0]:
         return []
+    holder = last_backup_holder(catalog)
     try:
         with catalog.locks.backup():
-            return finish_marked(catalog, reporter)
+            return settle(catalog, reporter, holder)
     except LockBusy:
         return []
 
 
-def finish_marked(catalog: Catalog, reporter: Reporter, *, except_for: str = "") -> list[str]:
-    """As `resume_deletions`, for a caller that holds the backup lock; `except_for` is about to be deleted anyway."""
+def settle(catalog: Catalog, reporter: Reporter, holder: int | None, *, except_for: str = "") -> list[str]:
+    """Put right what earlier runs left behind when they died; every change of the catalog begins with this.
+
+    The caller holds the server's backup lock; `holder` is the pid that was in it before, see `last_backup_holder`.
+    Sweeps temporaries, fails dead runs, finishes deletions (not that of `except_for`, which is about to be deleted
+    anyway), and returns the ids that are gone.
+    """
+    _sweep(catalog)
+    mark_dead_runs(catalog, reporter, holder)
+    return _finish_marked(catalog, reporter, except_for)
+
+
+def _sweep(catalog: Catalog) -> None:
+    """Remove what dead writers of records and markers left, and renew copies of records that they did not come to."""
+    layout = catalog.layout
+    durable.sweep_temporaries(layout.meta_directory)
+    for backup_id, info in catalog.snapshot().backups.items():
+        durable.sweep_temporaries(layout.backup_directory_of(backup_id))
+        copy = _content(layout.legacy_backup_info(backup_id))
+        if copy is not None and _content(layout.backup_info(backup_id)) not in (None, copy):
+            catalog.backups.save(info)
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+def _finish_marked(catalog: Catalog, reporter: Reporter, except_for: str) -> list[str]:
     marked = catalog.backups.find_deleting()[0] - {except_for}
     finished: list[str] = []
     for backup_id in _children_first(catalog.snapshot(), marked):

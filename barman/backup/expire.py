@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from barman import clock
-from barman.backup.dead_runs import last_backup_holder, mark_dead_runs
-from barman.backup.delete import BackupInUse, carry_out, finish_marked
+from barman.backup.dead_runs import last_backup_holder
+from barman.backup.delete import BackupInUse, carry_out, settle
 from barman.backup.delete_plan import plan_deletion
 from barman.errors import BackupError, ConfigError, LockBusy
 from barman.retention.policy import parse
@@ -35,7 +35,7 @@ def apply_retention(server: Server, reporter: Reporter) -> list[str]:
         return []
     view = server.catalog.snapshot()
     _warn_of_orphans(server, view, reporter)
-    if not _obsolete(server, view, policy):
+    if not _obsolete(server, view, policy) and not view.deleting:
         return []
     if view.corrupt:
         found = next(iter(view.corrupt.values()))
@@ -47,8 +47,7 @@ def apply_retention(server: Server, reporter: Reporter) -> list[str]:
     holder = last_backup_holder(server.catalog)
     try:
         with server.catalog.locks.backup():
-            mark_dead_runs(server.catalog, reporter, holder)
-            finish_marked(server.catalog, reporter)
+            settle(server.catalog, reporter, holder)
             return _delete_obsolete(server, policy, reporter)
     except LockBusy as error:
         if error.path != server.catalog.layout.lock("backup"):

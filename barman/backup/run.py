@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman import clock
-from barman.backup.dead_runs import last_backup_holder, mark_dead_runs
-from barman.backup.delete import finish_marked
+from barman.backup.dead_runs import last_backup_holder
+from barman.backup.delete import settle
 from barman.backup.executor import BackupExecutor, BackupOutcome, executor_for
 from barman.backup.finish import complete_backup, purge_before_first
 from barman.backup.inventory import check_against_manifest, take_inventory
@@ -63,8 +63,7 @@ def run_backup(server: Server, request: BackupRequest, reporter: Reporter) -> Ba
     holder = last_backup_holder(catalog)
     try:
         with catalog.locks.backup():
-            mark_dead_runs(catalog, reporter, holder)
-            finish_marked(catalog, reporter)
+            settle(catalog, reporter, holder)
             return _run_locked(server, executor, request, reporter)
     except LockBusy as error:
         if error.path != catalog.layout.lock("backup"):
