@@ -76,7 +76,8 @@ def find_window(
     On each timeline of the history the segments up to the switch are needed, and then those of the next timeline from
     the switch on. The segment of a switch is searched under the child's name first, as PostgreSQL does.
     """
-    if not history.is_ancestor(begin.timeline):
+    left_at = history.end_of(begin.timeline)
+    if not history.is_ancestor(begin.timeline) or (left_at is not None and begin.start(segment_size) > left_at):
         return None
     archived = {timeline: [(run.first.number(segment_size), run.last.number(segment_size)) for run in known]
                 for timeline, known in runs.items()}  # fmt: skip

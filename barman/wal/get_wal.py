@@ -1,0 +1,232 @@
+"""Give WAL out: find a file wherever it waits, make sure that it is what it should be, and stream its plain bytes.
+
+Nothing is written to disk on the way, so a full archive disk never stops a recovery. A compressed file is decoded into
+memory before its first byte is sent, if it is small enough; damage is then told with nothing sent. Every file is also
+checked to the end of its content: a cut or foreign segment is never sent with exit code 0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from barman.catalog.wal_content import recognise_file
+from barman.compression.codec import CodecError, CustomFilters, copy_stream, decoded, find_codec
+from barman.errors import InvalidWalName, WalError, WalNotFound
+from barman.postgres.wal_name import (
+    DEFAULT_SEGMENT_SIZE,
+    PartialSegment,
+    WalSegment,
+    is_segment_name,
+    parse_wal_name,
+    segments_per_log,
+)
+from barman.wal import header
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from barman.catalog.layout import Layout
+    from barman.catalog.wal_store import WalStore
+
+_IN_MEMORY = 32 << 20
+"""Decoded content up to this size is complete before anything is sent: twice the usual segment."""
+_SHARED_FORMATS = {"gzip": "gzip", "pigz": "gzip", "pygzip": "gzip", "bzip2": "bzip2", "pybzip2": "bzip2"}
+
+
+class UnusableArchive(WalError):
+    """The archive should have the file and cannot give it: damaged, or missing while later WAL is there.
+
+    The exit code differs from that of a file that does not exist, so that a recovery need not take it for the end of
+    the WAL.
+    """
+
+    exit_code = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a file is sent: plain, compressed with `compression` (gzip or bzip2), or with `as_stored` as it is."""
+
+    compression: str | None = None
+    as_stored: bool = False
+    partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WalSource:
+    """Where WAL of one server is found. `caller` is added to messages: who asks over ssh.
+
+    The system identifier of the server is not compared: the archive may hold the WAL from before a major upgrade.
+    """
+
+    server_name: str
+    layout: Layout
+    wals: WalStore
+    custom: CustomFilters | None = None
+    caller: str = ""
+
+    def places(self, name: str, *, partial: bool = False) -> Iterator[str]:
+        """Existing files that may serve, in the order of preference; looked for only as they are asked for.
+
+        A segment may move from a queue into the archive meanwhile, so the archive is asked again at the end.
+        """
+        archive, incoming = self.layout.wal_path, self.layout.incoming_directory
+        streaming = self.layout.streaming_directory
+        paths = [archive(name), os.path.join(incoming, name), os.path.join(streaming, name)]
+        if partial and is_segment_name(name):
+            unfinished = PartialSegment(WalSegment.parse(name)).name
+            paths += [os.path.join(streaming, unfinished), os.path.join(streaming, name)]
+            paths += [archive(unfinished), os.path.join(incoming, unfinished)]
+        paths.append(archive(name))
+        return (path for path in paths if os.path.isfile(path))
+
+
+def send_wal(source: WalSource, name: str, delivery: Delivery, sink: Callable[[str], BinaryIO]) -> str:
+    """Send a file and answer the path it was read from.
+
+    `sink` is called once, with that path, when it is sure that there is something to send. Raises InvalidWalName,
+    WalNotFound when the archive has no such file and no later segment of its timeline, UnusableArchive when it should
+    have it; and what writing to the sink raises.
+    """
+    parse_wal_name(name)
+    defects: dict[str, str] = {}
+    for path in source.places(name, partial=delivery.partial):
+        with contextlib.ExitStack() as stack:
+            try:
+                content = _open_sound(source, path, name, delivery, stack)
+            except FileNotFoundError:
+                continue  # it moved on: the next place has it
+            except (CodecError, WalError) as error:
+                defects[path] = error.message
+                continue
+            if content is None:
+                continue
+            target = sink(path)
+            if content.encode_with is None:
+                copy_stream(content.stream, target.write)
+            else:
+                find_codec(content.encode_with).encode(content.stream, target)
+            return path
+    if defects:
+        reasons = "; ".join(f"'{path}': {reason}" for path, reason in defects.items())
+        raise UnusableArchive(
+            f"WAL file '{name}' in server '{source.server_name}' cannot be used: {reasons}{source.caller}"
+        )
+    missing = f"WAL file '{name}' not found in server '{source.server_name}'{source.caller}"
+    _refuse_hole(source, name, missing)
+    raise WalNotFound(missing)
+
+
+def _refuse_hole(source: WalSource, name: str, missing: str) -> None:
+    """Raise UnusableArchive if a segment is not here but a later one of its timeline is."""
+    if not is_segment_name(name):
+        return
+    newest = source.wals.newest_segment(int(name[:8], 16))
+    if newest is not None and newest > name.upper():
+        raise UnusableArchive(
+            f"{missing}, although the archive holds later ones up to '{newest}'",
+            hint="The archive has a hole, or the file was removed with an old backup: recovery must not end here.",
+        )
+
+
+def list_available(source: WalSource, name: str, limit: int) -> list[str]:
+    """Up to `limit` consecutive names that begin with `name`, each in the archive or in a queue.
+
+    Unfinished segments do not count. A name of another kind answers itself if it is there. Raises InvalidWalName.
+    """
+    segment = parse_wal_name(name)
+    if not isinstance(segment, WalSegment):
+        return [name] if next(source.places(name), None) else []
+    found: list[str] = []
+    size = 0
+    while len(found) < limit:
+        path = next(source.places(segment.name), None)
+        if path is None:
+            break
+        found.append(segment.name)
+        size = size or _segment_size(path, source.custom)
+        if segment.log == 0xFFFFFFFF and segment.seg >= segments_per_log(size) - 1:
+            break
+        segment = segment.next(size)
+    return found
+
+
+def _segment_size(path: str, custom: CustomFilters | None) -> int:
+    """What the header of a segment says; the default when it cannot be read."""
+    try:
+        with decoded(path, custom) as stream:
+            verdict = header.judge(stream, os.path.basename(path)[:24])
+    except (OSError, CodecError, InvalidWalName):
+        return DEFAULT_SEGMENT_SIZE
+    return verdict.header.segment_size if verdict.ok and verdict.header is not None else DEFAULT_SEGMENT_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """A sound file, open at its beginning; `encode_with` is the compression to send it with."""
+
+    stream: BinaryIO
+    encode_with: str | None = None
+
+
+def _open_sound(
+    source: WalSource, path: str, name: str, delivery: Delivery, stack: contextlib.ExitStack
+) -> _Content | None:
+    """Open a file after looking at all of it that can be judged; None if it is unfinished and still empty.
+
+    Raises FileNotFoundError, CodecError, WalError.
+    """
+    compression, encryption = recognise_file(path, source.custom)
+    if encryption is not None:
+        raise WalError(f"it is encrypted with {encryption}, which cannot be decrypted yet")
+    encode_with = None if delivery.as_stored else delivery.compression
+    if compression is None:
+        plain = stack.enter_context(open(path, "rb"))  # noqa: SIM115 - the stack closes it
+        sound = _judge(plain, os.fstat(plain.fileno()).st_size, path, name)
+        plain.seek(0)
+        return _Content(plain, encode_with) if sound else None
+    with decoded(path, source.custom) as stream:
+        data = _read_up_to(stream, _IN_MEMORY + 1)
+        # What does not fit into memory is decoded twice: the first time only to see that it can be.
+        size = len(data) + (copy_stream(stream, len) if len(data) > _IN_MEMORY else 0)
+    if not _judge(io.BytesIO(data), size, path, name):
+        return None
+    if delivery.as_stored or (encode_with is not None and _SHARED_FORMATS.get(compression) == encode_with):
+        return _Content(stack.enter_context(open(path, "rb")))
+    if size == len(data):
+        return _Content(io.BytesIO(data), encode_with)
+    del data
+    return _Content(stack.enter_context(decoded(path, source.custom)), encode_with)
+
+
+def _judge(stream: BinaryIO, size: int, path: str, name: str) -> bool:
+    """Whether there is anything to send. Raises WalError saying why the file is not what its name says."""
+    if size == 0:
+        raise WalError("it is empty")
+    kind = parse_wal_name(name)
+    if not isinstance(kind, WalSegment | PartialSegment):
+        return True
+    verdict = header.judge(stream, kind.segment.name)
+    if verdict.header is None:
+        stream.seek(0)
+        if path.endswith(".partial") and not any(_read_up_to(stream, header.LONG_HEADER_SIZE)):
+            return False  # pg_receivewal has made the file, and nothing has come yet
+    if not verdict.ok:
+        raise WalError(", ".join(verdict.reasons))
+    if verdict.header is not None and size != verdict.header.segment_size:
+        raise WalError(f"its size is {size} bytes, a segment has {verdict.header.segment_size}")
+    return True
+
+
+def _read_up_to(stream: BinaryIO, size: int) -> bytes:
+    """So many bytes, or all there are."""
+    pieces = []
+    while size > 0 and (piece := stream.read(min(size, 1 << 20))):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
