@@ -83,6 +83,8 @@ class Context:
             return
         for config in self.configs(names):
             if self._serves(config, inactive, disabled, passive):
+                for notice in config.notices:
+                    self.reporter.warning(notice.text)
                 with Server(config) as server:
                     yield server
 

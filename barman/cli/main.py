@@ -54,8 +54,11 @@ def run(argv: Sequence[str]) -> int:
 def _run_command(options: argparse.Namespace, args: argparse.Namespace | None, module: Any) -> int:
     from barman.cli.context import Context
     from barman.cli.user import become
-    from barman.config.loader import load_settings
+    from barman.config.loader import barman_user, load_settings
 
+    if os.getuid() == 0:
+        # Before anything but the main file is read: the other files may be readable for that user only.
+        become(barman_user(options.config, os.environ))
     settings = load_settings(options.config, os.environ)
     become(settings.barman.barman_user)
     log = _Log(settings, options.log_level)
@@ -67,7 +70,9 @@ def _run_command(options: argparse.Namespace, args: argparse.Namespace | None, m
         global_parser().print_help()
         return 0
     for problem in settings.problems:
-        (reporter.error if problem.level == "error" else reporter.warning)(problem.text)
+        reporter.warning(problem.text)
+    for problem in settings.log_problems:
+        log("warning", problem.text)
     code = _guarded(args, module, context)
     reporter.close()
     return code
