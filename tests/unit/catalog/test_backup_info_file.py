@@ -145,6 +145,7 @@ def test_a_passive_record_survives_a_save_as_it_is():
         ("included_files=[1]", "'included_files'"),
         ("backup_label=5", "'backup_label'"),
         ("backup_label='a", "'backup_label'"),
+        ("backup_label=['a']", "not a string"),
         ("copy_stats=[1]", "'copy_stats'"),
         ("xlog_segment_size=0", "'xlog_segment_size'"),
         ("xlog_segment_size=1000", "'xlog_segment_size'"),
@@ -174,6 +175,18 @@ def test_damaged_statistics_do_not_stand_between_a_backup_and_its_restore():
     assert info.copy_stats is not None
     with pytest.raises(CorruptRecord):
         info.copy_stats["copy_time"]
+
+
+def test_statistics_behave_like_the_dictionary_that_they_stand_for():
+    stats = parse(UPSTREAM_RECORD).copy_stats
+    assert stats is not None
+    assert len(stats) == 8
+    assert repr(stats) == repr(dict(stats))
+    assert stats == dict(stats)
+    for damage in ("{1: 2}", "{'a': }", "{'a'}"):
+        damaged = parse(f"copy_stats={damage}\n").copy_stats
+        with pytest.raises(CorruptRecord):
+            dict(damaged or {})
 
 
 @given(st.text(max_size=200))

@@ -59,3 +59,9 @@ def test_damage_is_an_error_and_never_a_missing_identity(layout, content):
 def test_a_file_without_version_still_names_the_cluster(layout):
     write(layout.identity, json.dumps({"systemid": "12"}))
     assert IdentityStore(layout).read() == Identity("12", "")
+
+
+def test_a_file_that_cannot_be_read_is_an_error(layout):
+    os.makedirs(layout.identity)
+    with pytest.raises(CatalogError, match="Is a directory"):
+        IdentityStore(layout).read()

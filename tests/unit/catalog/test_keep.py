@@ -54,6 +54,18 @@ def test_the_old_place_counts_and_is_moved_to_the_new_one(catalog):
     assert not os.path.exists(catalog.layout.legacy_keep(A))
 
 
+def test_an_old_annotation_that_cannot_be_moved_counts_all_the_same(catalog):
+    write(catalog.layout.legacy_keep(A), "standalone")
+    os.rmdir(catalog.layout.meta_directory)
+    write(catalog.layout.meta_directory, "in the way")
+    assert catalog.keep.get(A) == "standalone"
+
+
+def test_without_meta_directory_nothing_is_kept(catalog):
+    os.rmdir(catalog.layout.meta_directory)
+    assert catalog.keep.list([A]) == {}
+
+
 def test_the_new_place_wins_and_release_forgets_both(catalog):
     write(catalog.layout.legacy_keep(A), "standalone")
     write(catalog.layout.keep(A), "full")
