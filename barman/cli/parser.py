@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,8 @@ class _Version(argparse.Action):
     """Prints one line: argparse's own action would wrap it, and clients read the first line."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        parser.exit(message=VERSION_LINE + "\n")
+        sys.stdout.write(VERSION_LINE + "\n")
+        parser.exit()
 
 
 def global_parser() -> argparse.ArgumentParser:
