@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from barman.catalog.backup_info import BackupStatus
+from barman.clock import sleep
 from barman.cron.plan import Observation, ReceiverObservation
 from barman.fs.lock import who_holds
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from barman.catalog.catalog import Catalog
     from barman.config.server_config import ServerConfig
 
+_PROBE_SECONDS = 0.1
 _UNFINISHED = (BackupStatus.EMPTY, BackupStatus.STARTED, BackupStatus.SYNCING)
 
 
@@ -21,7 +23,11 @@ def observe_receiver(config: ServerConfig) -> ReceiverObservation:
     layout = config.layout()
     wanted = bool(config.active and config.streaming_archiver and not config.passive_node)
     pid = who_holds(layout.lock("receive-wal"))
-    if not wanted or not pid:
+    if not wanted and pid is not None:
+        # The original probes locks by taking them: who is gone a moment later was no receiver, and must not be ended.
+        sleep(_PROBE_SECONDS)
+        return ReceiverObservation(wanted, pid if who_holds(layout.lock("receive-wal")) == pid else None)
+    if not pid:
         return ReceiverObservation(wanted, pid)
     from barman.wal.receiver_state import fingerprint, read_state
 

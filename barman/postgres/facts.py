@@ -78,6 +78,11 @@ class ReplicationSlot:
     active: bool
     restart_lsn: Lsn | None
 
+    def __str__(self) -> str:
+        """As `show-servers` has always shown it."""
+        position = None if self.restart_lsn is None else str(self.restart_lsn)
+        return f"Record(slot_name={self.slot_name!r}, active={self.active!r}, restart_lsn={position!r})"
+
 
 @dataclass(frozen=True, slots=True)
 class ArchiverStats:
@@ -332,10 +337,11 @@ def remote_status(facts: ServerFacts) -> dict[str, Any]:
         "archive_timeout": int(facts.raw_settings.get("archive_timeout", "0")),
         "checkpoint_timeout": int(facts.raw_settings.get("checkpoint_timeout", "0")),
         "xlog_segment_size": facts.segment_size,
-        "included_files": list(facts.included_files),
         "archive_mode": facts.archive_mode,
         "archive_command": facts.archive_command,
     }
+    if facts.included_files:
+        status["included_files"] = list(facts.included_files)
     if facts.archiver is not None:
         archiver = facts.archiver
         status.update({name: getattr(archiver, name) for name in ArchiverStats.__dataclass_fields__})

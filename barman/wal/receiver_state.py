@@ -77,10 +77,11 @@ def remove_state(layout: Layout) -> None:
 
 
 def start_time(pid: int) -> str:
-    """When a process started, in the kernel's ticks; empty if there is none or the kernel does not say."""
+    """When a process started, in the kernel's ticks; empty if none runs, or the kernel does not say."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[19].decode()
+            fields = file.read().rpartition(b")")[2].split()
+        return "" if fields[0] == b"Z" else fields[19].decode()
     except (OSError, IndexError):
         return ""
 
