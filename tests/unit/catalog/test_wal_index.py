@@ -135,7 +135,7 @@ def apply(archive: Archive, kind: str, value: bytes | int | None) -> None:
         os.unlink(archive.layout.wal_index)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(texts, actions, st.sampled_from([0, 3, 8192]), st.sampled_from([0, 2000, 1 << 20]), st.randoms())
 def test_it_answers_like_a_reader_of_the_whole_text_whatever_happens_to_it(
     text: bytes,
@@ -219,40 +219,43 @@ def test_a_damaged_index_is_thrown_away(archive: Archive, cut: int) -> None:
         assert index.count == 1000
 
 
+EASILY_SORTED = Tuning(out_of_order=100)
+
+
 def test_a_text_listed_twice_counts_once(archive: Archive) -> None:
-    write_old(archive, lines(range(20000)) + lines(range(20000)))
+    write_old(archive, lines(range(2000)) + lines(range(2000)))
     for _ in range(2):
-        with WalIndex.open(archive) as index:
-            assert (index.count, index.size) == (20000, 200000)
-            assert index.problems.repeated == 20000
+        with WalIndex.open(archive, EASILY_SORTED) as index:
+            assert (index.count, index.size) == (2000, 20000)
+            assert index.problems.repeated == 2000
     assert os.path.exists(archive.layout.wal_index + "-sorted")
 
 
 def test_a_lost_sorted_copy_is_made_again(archive: Archive) -> None:
-    write_old(archive, lines(range(20000)) + lines(range(10000), size=7))
-    WalIndex.open(archive).close()
+    write_old(archive, lines(range(2000)) + lines(range(1000), size=7))
+    WalIndex.open(archive, EASILY_SORTED).close()
     os.unlink(archive.layout.wal_index + "-sorted")
-    with WalIndex.open(archive) as index:
-        assert (index.count, index.size) == (20000, 170000)
+    with WalIndex.open(archive, EASILY_SORTED) as index:
+        assert (index.count, index.size) == (2000, 17000)
 
 
 def test_a_cluster_that_started_again_from_the_beginning_is_counted_in_full(archive: Archive) -> None:
-    write_old(archive, lines(range(50000, 50100)) + lines(range(1, 30000)))
-    with WalIndex.open(archive) as index:
-        assert index.count == 100 + 29999
-        assert index.range_stats(segment_name(20000), segment_name(20009)).count == 10
+    write_old(archive, lines(range(50000, 50100)) + lines(range(1, 3000)))
+    with WalIndex.open(archive, EASILY_SORTED) as index:
+        assert index.count == 100 + 2999
+        assert index.range_stats(segment_name(2000), segment_name(2009)).count == 10
 
 
 def test_appending_after_a_sorted_copy_needs_no_new_one(archive: Archive) -> None:
-    write_old(archive, lines(range(12000)) + lines(range(12000)))
-    WalIndex.open(archive).close()
+    write_old(archive, lines(range(1200)) + lines(range(1200)))
+    WalIndex.open(archive, EASILY_SORTED).close()
     before = os.stat(archive.layout.wal_index + "-sorted").st_mtime_ns
     with open(archive.layout.xlogdb, "ab") as file:
-        file.write(lines(range(12000, 25000)) + lines(range(30)))
+        file.write(lines(range(1200, 8000)) + lines(range(30)))
     os.utime(archive.layout.xlogdb, (2000, 2000))
     for _ in range(2):
-        with WalIndex.open(archive) as index:
-            assert index.count == 25000
+        with WalIndex.open(archive, EASILY_SORTED) as index:
+            assert index.count == 8000
     assert os.stat(archive.layout.wal_index + "-sorted").st_mtime_ns == before
 
 
