@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping
 from typing import BinaryIO
 
@@ -31,6 +32,15 @@ def _run(
     return completed.stdout
 
 
+def _path_of(target: BinaryIO) -> str | None:
+    """A path under which another process can open an open file, None if there is none."""
+    name: object = getattr(target, "name", None)
+    if isinstance(name, str):
+        return name
+    path = f"/proc/{os.getpid()}/fd/{name}"
+    return path if isinstance(name, int) and os.path.exists(path) else None
+
+
 class FilterCodec:
     """Compression by a program that filters stdin to stdout."""
 
@@ -41,8 +51,9 @@ class FilterCodec:
 
     def encode_file(self, source: str, target: BinaryIO) -> None:
         """See `codec.Codec`. The program writes into the target's file itself: no byte passes through this process."""
-        if isinstance(getattr(target, "name", None), str):
-            _filter_file(self._compression, source, target.name, self._env)
+        path = _path_of(target)
+        if path is not None:
+            _filter_file(self._compression, source, path, self._env)
             target.seek(0, io.SEEK_END)
         else:
             with open(source, "rb") as file:

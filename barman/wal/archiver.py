@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from barman import clock, workers
 from barman.compression.codec import Codec, CustomFilters, find_codec
-from barman.errors import BarmanError, CatalogError, LockBusy, WalError
+from barman.errors import BarmanError, CatalogError, HookAborted, LockBusy, WalError
 from barman.wal import quarantine
 from barman.wal.admission import Decision
 from barman.wal.commit import Prepared, commit, listed_names
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from barman.config.server_config import ServerConfig
     from barman.report import Reporter
     from barman.server.server import Server
+    from barman.wal.archive_hooks import ArchiveHooks
 
 GROUP = 32
 """Files that become durable together: enough to make syncing directories and the index cheap."""
@@ -55,7 +56,9 @@ class ArchiveResult:
     bytes_stored: int = 0
 
 
-def archive_wal(server: Server, reporter: Reporter, *, quiet: bool = False) -> ArchiveResult:
+def archive_wal(
+    server: Server, reporter: Reporter, *, quiet: bool = False, hooks: ArchiveHooks | None = None
+) -> ArchiveResult:
     """Archive one batch of every enabled source of a server: streaming first, then incoming.
 
     With `quiet`, sources that hold nothing are not mentioned. When another archiver is at work this says so and does
@@ -72,7 +75,7 @@ def archive_wal(server: Server, reporter: Reporter, *, quiet: bool = False) -> A
         )
         return ArchiveResult(server.name, busy=True)
     try:
-        return _Run(server, reporter, quiet).run()
+        return _Run(server, reporter, quiet, hooks).run()
     except OSError as error:
         raise _explain(error, server.name) from error
     finally:
@@ -107,6 +110,11 @@ def configured_filters(config: ServerConfig) -> CustomFilters:
 
 def _configured_codec(server: Server, custom: CustomFilters) -> Codec | None:
     config = server.config
+    if config.encryption and config.encryption != "none":
+        raise WalError(
+            f"server {server.name} wants its WAL encrypted with {config.encryption}, which is not possible yet",
+            hint="Nothing is archived in the clear: the WAL stays in its queue until encryption is set to none.",
+        )
     if not config.compression or config.compression == "none":
         return None
     return find_codec(config.compression, level=config.compression_level, custom=custom, env=server.environment)
@@ -115,10 +123,11 @@ def _configured_codec(server: Server, custom: CustomFilters) -> Codec | None:
 class _Run:
     """One run over the sources of one server, under the archive lock."""
 
-    def __init__(self, server: Server, reporter: Reporter, quiet: bool) -> None:
+    def __init__(self, server: Server, reporter: Reporter, quiet: bool, hooks: ArchiveHooks | None) -> None:
         self._catalog = server.catalog
         self._reporter = reporter
         self._quiet = quiet
+        self._hooks = hooks
         self._sources = sources_of(server)
         self._custom = configured_filters(server.config)
         codec = _configured_codec(server, self._custom)
@@ -136,15 +145,40 @@ class _Run:
         self._announce(source, batch)
         if batch.files:
             self._staging.system_id = self._staging.system_id or self._find_system_id(batch.files)
-        refused = []
-        prepared = workers.ordered_map(self._staging.prepare, batch.files, self._jobs)
-        for group in _grouped(prepared, GROUP, self._staging.keep_only):
-            commit(self._catalog, group)
-            self._staging.published(group)
-            refused += [item for item in group if self._report(item)]
+        refused: list[Prepared] = []
+        try:
+            for group in self._groups(batch.files):
+                self._commit(group)
+                refused += [item for item in group if self._report(item)]
+        except HookAborted as abortion:
+            self._reporter.debug(f"archiving from {source.title} ends here: {abortion.message}")
+            return
         foreign = [*batch.foreign, *(item.found for item in refused)]
         if foreign:
             self._set_aside(foreign, {item.found.name: "; ".join(item.reasons) for item in refused})
+
+    def _groups(self, files: Sequence[Found]) -> Iterator[list[Prepared]]:
+        """Prepared files as they are committed: many at once, or one by one between hook scripts."""
+        if self._hooks is None:
+            prepared = workers.ordered_map(self._staging.prepare, files, self._jobs)
+            yield from _grouped(prepared, GROUP, self._staging.keep_only)
+            return
+        for found in files:
+            self._hooks.before(found)
+            yield [self._staging.prepare(found)]
+
+    def _commit(self, group: list[Prepared]) -> None:
+        error = ""
+        try:
+            commit(self._catalog, group, self._custom)
+            self._staging.published(group)
+        except (OSError, BarmanError) as failure:
+            error = str(failure)
+            raise
+        finally:
+            if self._hooks is not None:
+                for item in group:
+                    self._hooks.after(item, error or "; ".join(item.reasons))
 
     def _announce(self, source: WalSource, batch: Batch) -> None:
         if self._quiet and not batch.files and not batch.foreign:

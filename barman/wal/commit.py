@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from barman.catalog.catalog import Catalog
 from barman.catalog.wal_content import recognise_file
 from barman.catalog.wal_file import WalFile
+from barman.compression.codec import CustomFilters
 from barman.fs import durable
 from barman.wal.admission import Decision
 from barman.wal.source import Found
@@ -37,7 +38,7 @@ class Prepared:
     failed: bool = False
 
 
-def commit(catalog: Catalog, group: Sequence[Prepared]) -> None:
+def commit(catalog: Catalog, group: Sequence[Prepared], custom: CustomFilters | None = None) -> None:
     """Make a group of new and identical files archived, in the order of the group; other decisions are ignored.
 
     Order: names published and their directories synced; archived copies of identical files synced; missing index lines
@@ -53,7 +54,7 @@ def commit(catalog: Catalog, group: Sequence[Prepared]) -> None:
     durable.sync_directories(os.path.dirname(item.final_path) for item in identical)
     listed = listed_names(catalog.xlogdb.path, [item.found.name for item in identical])
     lines = [
-        item.wal or describe(item.found.name, item.final_path)
+        item.wal or describe(item.found.name, item.final_path, custom)
         for item in group
         if item.decision is Decision.ARCHIVE or (item.decision is Decision.IDENTICAL and item.found.name not in listed)
     ]
@@ -61,10 +62,10 @@ def commit(catalog: Catalog, group: Sequence[Prepared]) -> None:
     durable.remove(item.found.path for item in (*new, *identical) if not item.found.keep)
 
 
-def describe(name: str, path: str) -> WalFile:
+def describe(name: str, path: str, custom: CustomFilters | None = None) -> WalFile:
     """The index entry of an archived file, from the file itself. Raises OSError."""
     facts = os.stat(path)
-    compression, encryption = recognise_file(path)
+    compression, encryption = recognise_file(path, custom)
     return WalFile(name, facts.st_size, facts.st_mtime, compression, encryption)
 
 

@@ -11,13 +11,14 @@ import pytest
 
 from barman.catalog.identity import Identity
 from barman.compression.codec import CustomFilters, decoded, find_codec
-from barman.errors import WalError
+from barman.errors import HookAborted, WalError
 from barman.fs.lock import FileLock
 from barman.report import MemoryReporter
 from barman.server.server import Server
 from barman.wal import quarantine
 from barman.wal.archiver import ArchiveResult, archive_wal
-from barman.wal.commit import listed_names
+from barman.wal.commit import Prepared, listed_names
+from barman.wal.source import Found
 from tests.support.wal_files import (
     HISTORY,
     LABEL,
@@ -431,3 +432,51 @@ def test_a_read_only_archive_is_named_and_the_source_stays(small_disk: Path, tmp
 def test_a_codec_for_every_configured_level_exists() -> None:
     for level in ("low", "medium", "high", 3, -7):
         assert find_codec("zstd", level=level).name == "zstd"
+
+
+class RecordingHooks:
+    """Real hooks run scripts; these remember what the scripts would have been told."""
+
+    def __init__(self, server: Server, abort_at: str = "") -> None:
+        self.server = server
+        self.abort_at = abort_at
+        self.calls: list[tuple[str, str, str]] = []
+
+    def before(self, found: Found) -> None:
+        if found.name == self.abort_at:
+            raise HookAborted("the script said so")
+        self.calls.append(("before", found.name, str(self.server.catalog.wals.exists(found.name))))
+
+    def after(self, item: Prepared, error: str) -> None:
+        self.calls.append(("after", item.found.name, error))
+
+
+def test_hooks_run_around_every_file_in_turn(tmp_path: Path) -> None:
+    server = make_server(tmp_path)
+    drop(incoming(server), A)
+    drop(incoming(server), B, b"junk")
+    hooks = RecordingHooks(server)
+    archive_wal(server, MemoryReporter(), hooks=hooks)
+    assert hooks.calls[:3] == [("before", A, "False"), ("after", A, ""), ("before", B, "False")]
+    assert hooks.calls[3][:2] == ("after", B)
+    assert "too few" in hooks.calls[3][2]
+
+
+def test_a_hook_that_aborts_leaves_this_and_later_files_queued(tmp_path: Path) -> None:
+    server = make_server(tmp_path)
+    for name in (A, B, C):
+        drop(incoming(server), name)
+    drop(incoming(server), "junk", b"x")
+    reporter = MemoryReporter()
+    archive_wal(server, reporter, hooks=RecordingHooks(server, abort_at=B))
+    assert index(server) == [A]
+    assert sorted(os.listdir(incoming(server))) == [B, C, "junk"]
+    assert not reporter.failed
+
+
+def test_wal_that_should_be_encrypted_is_never_archived_in_the_clear(tmp_path: Path) -> None:
+    server = make_server(tmp_path, encryption="gpg", encryption_key_id="x")
+    drop(incoming(server), A)
+    with pytest.raises(WalError, match="not possible yet"):
+        archive(server)
+    assert os.listdir(incoming(server)) == [A]
