@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 from barman.fs import copying, durable
-from barman.fs.tree import walk
 from barman.postgres.data_directory import CONTROL_FILE, MANIFEST, TABLESPACE_LINKS
 from barman.workers import ordered_map
 
@@ -73,30 +72,6 @@ def record_origin(step: RecordOrigin, _bench: Workbench) -> None:
 
 
 def sync_places(step: SyncPlaces, bench: Workbench) -> None:
-    """Make all that was restored durable: files in parallel, then directories from the leaves up, then parents."""
-    files: list[str] = []
-    directories: list[str] = []
-    for root in step.directories:
-        directories.append(root)
-        for entry in walk_ours(root):
-            (directories if entry[1] else files).append(entry[0])
-    meter = bench.meter("syncing files", len(files), "files")
-    parents = [os.path.dirname(root) for root in step.directories]
-    order = [*sorted(set(directories), key=lambda path: -path.count(os.sep)), *dict.fromkeys(parents)]
-    copying.sync_files(dict.fromkeys(files), order, max(step.jobs, _SYNC_JOBS), lambda: meter.add(1))
-
-
-def walk_ours(root: str) -> Iterator[tuple[str, bool]]:
-    """Yield path and whether it is a directory, for everything below a root but the file system's own `lost+found`."""
-    with os.scandir(root) as found:
-        top = sorted(found, key=lambda entry: entry.name)
-    for entry in top:
-        if entry.is_dir(follow_symlinks=False):
-            if entry.name == "lost+found":
-                continue
-            yield entry.path, True
-            for inner in walk(entry.path):
-                if inner.is_directory or inner.is_file:
-                    yield inner.path, inner.is_directory
-        elif entry.is_file(follow_symlinks=False):
-            yield entry.path, False
+    """Make all that was restored durable."""
+    bench.reporter.debug("syncing what was restored")
+    copying.sync_places(step.directories, max(step.jobs, _SYNC_JOBS))
