@@ -98,7 +98,7 @@ def _backups(server: Server) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def describe_backup(info: BackupInfo) -> dict[str, Any]:
-    """The fields of a record by their names on disk, times in ISO form and local; what is unset and hidden there is left out."""
+    """The fields of a record by their names on disk; times are local, in ISO form; fields hidden there are left out."""
     fields: dict[str, Any] = {
         name: _plain(getattr(info, name)) for name in info.__dataclass_fields__ if name not in _INTERNAL
     }

@@ -68,6 +68,6 @@ def test_show_servers_has_every_option(tmp_path):
     items = show_server(server_of(tmp_path, last_backup_maximum_age="1 day")).items
     assert items["basebackups_directory"] == str(tmp_path / "main" / "base")
     assert str(items["backup_options"]) == "BackupOptions({'concurrent_backup'})"
-    assert items["wal_retention_policy"] == "MAIN"
+    assert items["wal_retention_policy"] == "main"
     assert "WARNING!" in items["last_backup_maximum_age"]
     assert {"active_model", "passive_node", "name", "disabled"} <= items.keys()
