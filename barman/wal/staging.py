@@ -108,6 +108,8 @@ class Staging:
 
     def _write(self, found: Found, final_path: str, codec: Codec | None) -> str:
         with durable.Temporary(final_path, 0o600) as temporary:
+            # First of all: on a full disk even discarding may fail, and the file has to go all the same.
+            self._remember(temporary.path)
             if codec is None:
                 with open(found.path, "rb") as source:
                     copy_stream(source, temporary.file.write)
@@ -117,7 +119,6 @@ class Staging:
             temporary.set_mode(found.mode)
             temporary.set_times(found.time)
             temporary.commit_data()
-            self._remember(temporary.path)
             temporary.keep()
             return temporary.path
 

@@ -395,7 +395,7 @@ def test_many_files_of_several_logs_come_through_in_one_run(tmp_path: Path) -> N
 def _small_disk(tmp_path: Path):  # type: ignore[no-untyped-def]  # a generator of a path
     place = tmp_path / "disk"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "none", place], check=False).returncode != 0:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5500k", "none", place], check=False).returncode != 0:
         pytest.skip("a small file system cannot be mounted here")
     yield place
     subprocess.run(["umount", place], check=True)
