@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from barman.postgres.programs import (
 )
 from barman.process import Child, describe_status
 from barman.units import format_age
+from barman.wal import __file__ as _wal_package
 from barman.wal.switch import switching_connection
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from barman.server.server import Server
 
 _LOG = logging.getLogger(__name__)
+_TETHER = os.path.join(os.path.dirname(os.path.abspath(_wal_package)), "tether.py")
 _KEPT_LINES = 50
 _MAX_LABEL_BYTES = 1024 * 1024
 # pg_basebackup repeats it while the server waits for `archive_command`.
@@ -115,7 +118,9 @@ class BasebackupExecutor:
         def hear(line: str) -> None:
             self._hear(line, tail, reporter)
 
-        with Child(argv, env=environment, on_stdout=_log, on_stderr=hear) as child:
+        # Tied to this process: after a SIGKILL nobody else would keep it from filling the disk, or a deleted backup.
+        tied = [sys.executable, "-I", "-S", _TETHER, str(os.getpid()), *argv]
+        with Child(tied, env=environment, on_stdout=_log, on_stderr=hear) as child:
             status = progress.watch(child)
         if status != 0:
             raise _copy_failure(options.directory, status, list(tail))
