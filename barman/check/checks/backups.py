@@ -84,15 +84,31 @@ def minimum_redundancy(context: CheckContext) -> Outcome:
 
 @check("backup catalog", blocking=False)
 def backup_catalog(context: CheckContext) -> Outcome | None:
-    """Every record can be read, and every good backup has its data and its parents."""
+    """Every record can be read and tells the truth; every good backup has its data and its parents."""
     problems = [error.message for error in context.view.corrupt.values()]
+    problems += [
+        f"backup {info.backup_id} is {info.status}, but its process is gone: 'barman cron' marks it as failed"
+        for info in _dead_runs(context)
+    ]
     for info in context.view.copy_done:
         problem = _problem_of(info, context)
         if problem:
             problems.append(problem)
     if not problems:
         return None
-    return failed(problems[0] + (f", and {len(problems) - 1} more" if len(problems) > 1 else ""), details=())
+    return failed(problems[0] + (f", and {len(problems) - 1} more" if len(problems) > 1 else ""))
+
+
+def _dead_runs(context: CheckContext) -> list[BackupInfo]:
+    """Backups that say they run while nobody holds the lock; read again, for they may have ended meanwhile."""
+    running = (BackupStatus.EMPTY, BackupStatus.STARTED)
+    suspects = context.view.with_status(running)
+    if not suspects or context.catalog.locks.is_held("backup"):
+        return []
+    now = context.catalog.snapshot()
+    return [
+        info for info in suspects if info.backup_id in now.backups and now.backups[info.backup_id].status in running
+    ]
 
 
 def _problem_of(info: BackupInfo, context: CheckContext) -> str:

@@ -11,10 +11,9 @@ from barman.check.coverage import Hole, holes, path_from
 from barman.postgres.wal_name import WalSegment, is_segment_name
 from barman.timestamps import format_ctime
 from barman.units import format_age, format_interval, format_size
+from barman.wal.required import segments_between
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from barman.catalog.backup_info import BackupInfo
     from barman.check.context import CheckContext
     from barman.config.server_config import ServerConfig
@@ -90,7 +89,8 @@ def _overdue(context: CheckContext, newest: BackupInfo) -> Outcome | None:
     """The last WAL that the backup itself needs is there, or may still be on its way."""
     missing = None
     if newest.end_wal and is_segment_name(newest.end_wal):
-        missing = next((name for name in _required(newest) if not context.catalog.wals.exists(name)), None)
+        needed = segments_between(str(newest.begin_wal), newest.end_wal, newest.xlog_segment_size)
+        missing = next((item.name for item in needed if not context.catalog.wals.exists(item.name)), None)
     if missing is None:
         return None
     age = (clock.now() - newest.end_time).total_seconds() if newest.end_time else WAITING_SECONDS
@@ -100,14 +100,6 @@ def _overdue(context: CheckContext, newest: BackupInfo) -> Outcome | None:
         f"backup {newest.backup_id} ended {format_age(max(age, 0))} ago and its WAL {missing} is not archived: "
         f"see that WAL arrives, then run 'barman switch-wal --archive {context.config.name}'"
     )
-
-
-def _required(newest: BackupInfo) -> Iterator[str]:
-    """The segments from begin to end."""
-    segment, end = WalSegment.parse(str(newest.begin_wal)), WalSegment.parse(str(newest.end_wal))
-    while segment.timeline == end.timeline and segment <= end:
-        yield segment.name
-        segment = segment.next(newest.xlog_segment_size)
 
 
 def _lost_wal(context: CheckContext, newest: BackupInfo) -> Outcome | None:

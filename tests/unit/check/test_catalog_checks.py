@@ -184,6 +184,14 @@ def test_a_backup_without_data_is_reported(repository):
     assert f"backup {backup_id} is DONE, but its data are missing" in repository.hint("backup catalog")
 
 
+def test_a_backup_whose_process_is_gone_is_reported(repository):
+    backup_id = recent(hours=1)
+    add_backup(repository.catalog, backup_id, begin=4, end=4, status="STARTED")
+    with repository.catalog.locks.backup():
+        assert "backup catalog" not in repository.check()
+    assert f"backup {backup_id} is STARTED, but its process is gone" in repository.hint("backup catalog")
+
+
 def test_an_incremental_backup_without_its_parent_is_reported(repository):
     first, second = recent(hours=2), recent(hours=1)
     add_chain(repository.catalog, first, second, begin=4, end=4)
