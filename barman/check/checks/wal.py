@@ -43,7 +43,11 @@ def wal_archive(context: CheckContext) -> Outcome | None:
     found = _holes(context, newest, history)
     if found:
         more = f", and {len(found) - 1} more holes" if len(found) > 1 else ""
-        return failed(f"WAL missing after the begin of backup {newest.backup_id}: {found[0]}{more}", blocking=False)
+        return failed(
+            f"WAL missing after the begin of backup {newest.backup_id}: {found[0]}{more}. Recovery ends there: "
+            f"find it, or run 'barman backup {context.config.name}'",
+            blocking=False,
+        )
     return _lost_wal(context, newest) or _damaged(context, newest) or _overdue(context, newest)
 
 
