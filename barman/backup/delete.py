@@ -133,7 +133,10 @@ def settle(catalog: Catalog, reporter: Reporter, holder: int | None, *, except_f
 def _sweep(catalog: Catalog) -> None:
     """Remove what dead writers of records and markers left, and renew copies of records that they did not come to."""
     layout = catalog.layout
-    durable.sweep_temporaries(layout.meta_directory)
+    for directory in (layout.backup_directory, layout.meta_directory):
+        durable.sweep_temporaries(directory)
+    with catalog.locks.xlogdb():
+        durable.sweep_temporaries(layout.xlogdb_directory)
     for backup_id, info in catalog.snapshot().backups.items():
         durable.sweep_temporaries(layout.backup_directory_of(backup_id))
         copy = _content(layout.legacy_backup_info(backup_id))
