@@ -255,8 +255,13 @@ def gather_place(path: str, repository: Iterable[str], known: Callable[[str], bo
 
 def _names(path: str) -> list[str]:
     names = os.listdir(path)
-    # What mkfs leaves in the root of a file system is nobody's data.
-    return [name for name in names if not (name == "lost+found" and os.path.ismount(path))]
+    # What mkfs leaves in the root of a file system is nobody's data, and neither is a marker that never got its name.
+    return [
+        name
+        for name in names
+        if not (name == "lost+found" and os.path.ismount(path))
+        and not (is_temporary(name) and name.startswith(f".{MARKER_NAME}."))
+    ]
 
 
 def _nearest_existing(path: str) -> str:

@@ -193,7 +193,7 @@ def _request(args: argparse.Namespace, config: ServerConfig, context: Context) -
         recovery_conf_filename=args.recovery_conf_filename,
         allow_missing_wal=args.allow_missing_wal,
         skip_archive_wal=args.skip_archive_wal,
-        jobs=args.jobs or config.parallel_jobs,
+        jobs=args.jobs or max(config.parallel_jobs, 2),
         config_file=_named_config_file(context.config_file),
         barman_user=context.settings.barman.barman_user,
     )

@@ -26,7 +26,7 @@ def prepare_destination(step: PrepareDestination, bench: Workbench) -> None:
     durable.write_atomic(os.path.join(step.destination, MARKER_NAME), step.marker.text(), 0o600)
     left = [CONTROL_FILE, *_SETTINGS_LEFT]
     durable.remove(os.path.join(step.destination, name) for name in left)
-    for path in (step.destination, *step.directories):
+    for path in (step.destination, os.path.join(step.destination, os.path.dirname(CONTROL_FILE)), *step.directories):
         durable.sweep_temporaries(path)
     bench.reporter.debug(f"'{step.destination}' is ready")
 

@@ -158,6 +158,7 @@ def _write(file: _File, destination: str) -> None:
     mode = 0o600
     if file.old is not None:
         mode = os.stat(file.path).st_mode & 0o7777
+        durable.sweep_temporaries(os.path.dirname(file.path))
         copying.copy_file(file.path, f"{file.path}.origin")
     durable.write_atomic(file.path, data, mode)
     copying.own_like(file.path, destination)
