@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from barman.config.values import canonical_retention
 from barman.errors import BarmanError
 from barman.timestamps import format_ctime
 from barman.units import format_size
@@ -111,7 +112,7 @@ def _catalog_lines(config: ServerConfig, view: CatalogView) -> Iterator[StatusLi
 
 
 def _retention(config: ServerConfig) -> str:
-    if not config.retention_policy:
+    if not config.retention_policy or canonical_retention(config.retention_policy) is None:
         return "not enforced"
     return (
         f"enforced (mode: {config.retention_policy_mode}, retention: {config.retention_policy}, "

@@ -71,3 +71,8 @@ def test_show_servers_has_every_option(tmp_path):
     assert items["wal_retention_policy"] == "main"
     assert "WARNING!" in items["last_backup_maximum_age"]
     assert {"active_model", "passive_node", "name", "disabled"} <= items.keys()
+
+
+def test_a_policy_that_cannot_be_read_is_not_enforced(tmp_path):
+    found = messages(read_status(server_of(tmp_path, retention_policy="bogus")))
+    assert found["retention_policies"] == "not enforced"
