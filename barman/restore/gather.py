@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from barman.catalog.wal_content import recognise_file
+from barman.compression.codec import decoded
 from barman.errors import BarmanError, CatalogError
 from barman.fs.durable import is_temporary
 from barman.fs.tree import walk
@@ -17,6 +18,7 @@ from barman.process import is_alive
 from barman.restore.facts import ArchiveFacts, BackupFacts, Damage, PlaceFacts, SourceTree, WalFacts, is_inside
 from barman.restore.marker import MARKER_NAME, Marker, parse_marker
 from barman.restore.wals import WalArchive, run_ends
+from barman.wal.header import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from barman.catalog.backup_info import BackupInfo
     from barman.catalog.catalog import Catalog
     from barman.catalog.wal_store import WalStore
+    from barman.compression.codec import CustomFilters
+    from barman.restore.step import WalDelivery
 
 _LARGEST_MARKER = 1 << 20
 
@@ -126,16 +130,31 @@ def _streaming_partials(directory: str, begin: WalSegment, paths: dict[str, str]
     return found
 
 
-def look_at_wal(paths: Sequence[str], segment_size: int) -> WalFacts:
-    """Look at the head and size of each file that is to be delivered."""
+def look_at_wal(files: Sequence[WalDelivery], info: BackupInfo, custom: CustomFilters | None) -> WalFacts:
+    """Look at the beginning and size of each file that is to be delivered: is it what its name says?"""
     refusals = []
-    for path in paths:
-        compression, encryption = recognise_file(path)
+    for item in files:
+        reason = _unsound(item, info, custom)
+        if reason:
+            refusals.append(f"WAL file '{item.source}' cannot be restored: {reason}")
+    return WalFacts(tuple(refusals), len(files) * info.xlog_segment_size)
+
+
+def _unsound(item: WalDelivery, info: BackupInfo, custom: CustomFilters | None) -> str:
+    try:
+        compression, encryption = recognise_file(item.source, custom)
         if encryption is not None:
-            refusals.append(f"WAL file '{path}' is encrypted, and this version cannot restore encrypted WAL")
-        elif compression is None and len(os.path.basename(path)) == 24 and os.path.getsize(path) != segment_size:
-            refusals.append(f"WAL file '{path}' is damaged: it has {os.path.getsize(path)} bytes, not {segment_size}")
-    return WalFacts(tuple(refusals), len(paths) * segment_size)
+            return "it is encrypted, which this version does not support"
+        if item.size is None:
+            return ""
+        size = os.path.getsize(item.source)
+        partial = item.source.endswith(".partial")
+        if compression is None and size != item.size and not (partial and size < item.size):
+            return f"it has {size} bytes, not {item.size}"
+        with decoded(item.source, custom) as stream:
+            return "; ".join(judge(stream, item.name, item.size, info.systemid).reasons)
+    except (BarmanError, OSError) as error:
+        return str(error)
 
 
 # -- the backup ------------------------------------------------------------------------------------------------------
@@ -230,8 +249,8 @@ def gather_place(path: str, repository: Iterable[str], known: Callable[[str], bo
         names = tuple(sorted(_names(path)))
     except OSError as error:
         names, problem = (), f"'{path}' cannot be read: {error.strerror}"
-    if not problem and not os.access(path, os.W_OK | os.X_OK):
-        problem = f"'{path}' is not writable"
+    if not problem:
+        problem = _why_not_ours(path)
     pid = data_directory.postmaster_pid(path)
     marker = _read_marker(path)
     used, foreign = (0, ()) if known is None or not names else _look_inside(path, known)
@@ -251,6 +270,15 @@ def gather_place(path: str, repository: Iterable[str], known: Callable[[str], bo
         used=used,
         foreign=foreign,
     )
+
+
+def _why_not_ours(path: str) -> str:
+    """Return why this process cannot fill a directory and give it the mode that PostgreSQL demands; "" if it can."""
+    if not os.access(path, os.W_OK | os.X_OK):
+        return f"'{path}' is not writable"
+    if os.geteuid() not in (0, os.stat(path).st_uid):
+        return f"'{path}' belongs to another user, so its permissions cannot be set"
+    return ""
 
 
 def _names(path: str) -> list[str]:

@@ -70,14 +70,21 @@ def _commands(
 
 
 def get_wal_command(request: RestoreRequest, server_name: str) -> str:
-    """Return the restore_command of a server on this host; it names the configuration file if that is no default."""
+    """Return the restore_command of a server on this host; it names the configuration file if that is no default.
+
+    PostgreSQL takes every status below 126 for the end of the WAL and would promote. Only 1 means that; anything else,
+    such as a damaged segment, ends the recovery attempt instead. A standby just asks again.
+    """
     words = ["barman"]
     if request.config_file is not None:
         words += ["-c", _for_shell(request.config_file)]
     words.append("get-wal")
     if not request.standby_mode:
         words.append("-P")
-    return " ".join([*words, _for_shell(server_name), "%f", ">", "%p"])
+    words += [_for_shell(server_name), "%f", ">", "%p"]
+    if not request.standby_mode:
+        words.append("|| exit $(($? > 1 ? 126 : 1))")
+    return " ".join(words)
 
 
 def _for_shell(value: str) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from barman.catalog.backup_info import BackupInfo
     from barman.catalog.catalog import Catalog
+    from barman.compression.codec import CustomFilters
     from barman.report import Reporter
     from barman.restore.facts import BackupFacts
     from barman.restore.request import RestoreRequest
@@ -55,9 +56,10 @@ def restore(server: Server, request: RestoreRequest, reporter: Reporter, reposit
             raise RestoreRefused([f"backup '{info.backup_id}' of server '{info.server_name}' was deleted meanwhile"])
         info = view.backups[info.backup_id]
         backup = gather_backup(catalog, info, being_deleted=info.backup_id in view.deleting)
-        plan = make_plan(catalog, request, target, backup, repository)
+        custom = configured_filters(server.config)
+        plan = make_plan(catalog, request, target, backup, repository, custom)
         _announce(plan, reporter)
-        bench = Workbench(reporter, configured_filters(server.config))
+        bench = Workbench(reporter, custom)
         execute(plan, bench)
     result = RestoreResult(
         server_name=catalog.layout.server_name,
@@ -134,6 +136,7 @@ def make_plan(
     target: RecoveryTarget,
     backup: BackupFacts,
     repository: tuple[str, ...],
+    custom: CustomFilters | None = None,
 ) -> RestorePlan:
     """Look at everything a restore depends on and return its plan. Raises RestoreRefused; changes nothing."""
     refusals = judge_backup(backup)
@@ -147,7 +150,7 @@ def make_plan(
         files = deliveries(wal_plan.chain, archive, catalog.layout, backup.info.xlog_segment_size)
     wal = WalFacts()
     if files:
-        wal = look_at_wal([item.source for item in files], backup.info.xlog_segment_size)
+        wal = look_at_wal(files, backup.info, custom)
     places = _look_at_places(layouts, backup, repository)
     return plan_restore(
         request, target, Gathered(backup, archive, wal_plan, layouts, files, wal, places, tuple(refusals))

@@ -1,0 +1,65 @@
+"""A restored server that fetches its WAL from Barman itself."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.fix_postgres import REPOSITORY, BarmanHome, Cluster, ClusterFactory, wait_until
+
+
+def settle(home: BarmanHome, owner: int) -> None:
+    """Let the user who runs PostgreSQL run Barman too: restore_command runs as that user."""
+    home.globals["barman_user"] = pwd.getpwuid(owner).pw_name
+    home.write()
+    for path in (home.directory, *home.directory.rglob("*")):
+        os.chown(path, owner, -1, follow_symlinks=False)
+    for path in (home.directory, *home.directory.parents):
+        if path.stat().st_uid == os.geteuid() and not path.stat().st_mode & 1:
+            path.chmod(path.stat().st_mode | 0o11)
+
+
+def install_command(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory.chmod(0o755)
+    script = directory / "barman"
+    script.write_text(f'#!/bin/sh\nPYTHONPATH={REPOSITORY} exec {shutil.which(sys.executable)} -m barman "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize("standby", [False, True], ids=["primary", "standby"])
+def test_a_server_fetches_its_wal(
+    pg: Cluster,
+    pg_factory: ClusterFactory,
+    barman_home: BarmanHome,
+    monkeypatch: pytest.MonkeyPatch,
+    standby: bool,
+) -> None:
+    install_command(pg_factory.scratch(), monkeypatch)
+    barman_home.add_server("pg", pg, archiver="on", compression="gzip", recovery_options="get-wal")
+    pg.configure(archive_mode="on", archive_command=barman_home.accept_wal("pg"))
+    settle(barman_home, pg.data.stat().st_uid)
+    pg.restart()
+    pg.create_ledger()
+    barman_home.run("switch-wal", "--force", "--archive", "pg").ok()
+    barman_home.run("backup", "pg", "--wait").ok()
+    pg.insert(3)
+    wal = pg.switch_wal()
+    wait_until((barman_home.path("pg", "incoming") / wal).exists, "the segment arrives")
+    rows = pg.ledger()
+    pg.destroy()
+
+    destination = pg_factory.scratch() / "restored"
+    options = ("--standby-mode",) if standby else ()
+    done = barman_home.run("restore", "pg", "latest", str(destination), *options).ok()
+    assert "WARNING: 'get-wal' is in the specified 'recovery_options'." in done.out
+    assert f"barman -c {barman_home.config_file} get-wal" in (destination / "postgresql.auto.conf").read_text()
+    assert not any((destination / "pg_wal").glob("0*"))
+    cluster = pg_factory.adopt(pg.version, destination)
+    wait_until(lambda: cluster.ledger() == rows, "every row is there")
+    wait_until(lambda: cluster.value("SELECT pg_is_in_recovery()") is standby, "it is what it should be")
