@@ -396,3 +396,22 @@ def test_a_backup_that_is_called_done_can_be_started(
     cluster = pg_factory.adopt(pg.version, restored)
     wait_until(lambda: not cluster.value("SELECT pg_is_in_recovery()"), "recovery has ended")
     assert cluster.ledger() == rows
+
+
+def test_a_backup_is_verified_against_its_manifest_and_damage_is_found(streaming: BarmanHome) -> None:
+    streaming.run("backup", "main").ok()
+    good = streaming.run("verify-backup", "main", "latest").ok()
+    assert good.out.splitlines()[:2] == ["Verifying backup 'latest' on server ['main']", "Calling pg_verifybackup"]
+    assert "backup successfully verified" in good.out
+    data = Path(catalog_of(streaming).layout.data_directory(only_backup(streaming).backup_id))
+    (data / "global" / "1262").write_bytes(b"\0" * (data / "global" / "1262").stat().st_size)
+    bad = streaming.run("verify-backup", "main", "latest")
+    assert bad.rc == 1
+    assert f"verify backup failure on directory '{data}'" in bad.err
+    assert "global/1262" in bad.err
+    refused = streaming.run("generate-manifest", "main", "latest")
+    assert refused.rc == 1
+    assert f"File {data}/backup_manifest already exists." in refused.err
+    (data / "backup_manifest").unlink()
+    streaming.run("generate-manifest", "main", "latest").ok()
+    streaming.run("verify-backup", "main", "latest").ok()
