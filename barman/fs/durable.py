@@ -173,15 +173,17 @@ class Temporary:
         self._kept = True
 
     def discard(self) -> None:
-        """Remove the temporary."""
-        if not self.file.closed:
-            self.file.close()
-        if not self._kept:
-            self._kept = True
-            try:
-                os.unlink(self.path)
-            except FileNotFoundError:
-                pass
+        """Remove the temporary, also when closing it fails because the disk is full."""
+        try:
+            if not self.file.closed:
+                self.file.close()
+        finally:
+            if not self._kept:
+                self._kept = True
+                try:
+                    os.unlink(self.path)
+                except FileNotFoundError:
+                    pass
 
     def __enter__(self) -> Temporary:
         return self
