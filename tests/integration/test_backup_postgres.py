@@ -127,18 +127,22 @@ def test_a_missing_slot_without_leave_to_create_it_is_named_and_nothing_is_writt
 # --- WAL by archive_command
 
 
-def test_without_a_receiver_a_backup_that_is_not_waited_for_says_so(archiving: BarmanHome, newest_pg: Cluster) -> None:
+def test_wal_that_does_not_arrive_leaves_the_backup_waiting_and_says_so(
+    archiving: BarmanHome, newest_pg: Cluster
+) -> None:
     archiving.run("archive-wal", "main").ok()
-    newest_pg.configure(archive_mode="on", archive_command="false")
+    newest_pg.configure(archive_command="true")  # PostgreSQL believes that its WAL is safe
     newest_pg.reload()
-    # pg_basebackup waits for archive_command by itself: only a server that does not archive at all lets it go on.
-    newest_pg.configure(archive_mode="off")
-    newest_pg.restart()
-    done = archiving.run("backup", "main")
-    if done.rc == 1:
-        assert "archive_mode: FAILED" in done.err
-    else:
-        assert "WAITING_FOR_WALS" in done.err.splitlines()[0]
+    done = archiving.run("backup", "main").ok()
+    info = only_backup(archiving)
+    assert info.status == "WAITING_FOR_WALS"
+    assert done.err.startswith("WARNING: IMPORTANT: ")
+    assert "WAITING_FOR_WALS" in done.err.splitlines()[0]
+    assert done.err.rstrip().endswith("Hint: execute the backup command with '--wait'")
+    assert "has been removed" in done.out  # the WAL from before it is of no use to anybody
+    late = archiving.run("backup", "--wait", "--wait-timeout", "1", "main")
+    assert late.rc == 1
+    assert "has not been received in 1 seconds" in late.err
 
 
 def test_with_wait_a_backup_of_an_archiving_server_is_done(archiving: BarmanHome) -> None:

@@ -93,6 +93,10 @@ def run(args: argparse.Namespace, context: Context) -> None:
         from barman.backup.run import run_backup
 
         request = request_for(server.config, overrides)
+        if args.reuse_backup not in (None, "off") and server.config.backup_method == "postgres":
+            context.reporter.warning(
+                f"--reuse-backup has no effect on server {server.name}: backup_method = postgres copies everything"
+            )
         prepare_streaming(server, context.reporter)
         if _is_fit(server, args.check_timeout, context):
             run_backup(server, request, context.reporter)
