@@ -46,6 +46,7 @@ def restore(server: Server, request: RestoreRequest, reporter: Reporter, reposit
     catalog = server.catalog
     target = parse_target(request)
     request, target = _usable_options(request, target, reporter)
+    _warn_of_hooks(server, reporter)
     if not request.skip_archive_wal and not server.config.passive_node:
         _archive_what_waits(server, reporter)
     info = _select(catalog, request, target)
@@ -75,6 +76,14 @@ def restore(server: Server, request: RestoreRequest, reporter: Reporter, reposit
     )
     reporter.emit(result)
     return result
+
+
+def _warn_of_hooks(server: Server, reporter: Reporter) -> None:
+    for phase in ("pre", "post"):
+        for kind in ("script", "retry_script"):
+            option = f"{phase}_recovery_{kind}"
+            if getattr(server.config, option):
+                reporter.warning(f"{option} is not run: this version has no hook scripts around restores")
 
 
 def _archive_what_waits(server: Server, reporter: Reporter) -> None:
