@@ -118,6 +118,9 @@ def plan_restore(request: RestoreRequest, target: RecoveryTarget, gathered: Gath
 def _reasons(gathered: Gathered, marker: Marker) -> list[str]:
     layouts = gathered.layouts
     reasons = [*gathered.refusals, *gathered.wal_plan.refusals, *gathered.wal.refusals]
+    if gathered.wal_plan.chain is None:
+        # A history that cannot be read may be why no timeline leads there.
+        reasons += gathered.archive.notes
     left = gathered.places[layouts.destination].marker
     for path, place in gathered.places.items():
         reasons += judge_place(place, marker, what=layouts.name_of(path), left=left)
