@@ -242,7 +242,7 @@ def test_an_interrupted_backup_says_so_and_leaves_no_program_behind(
     assert process.returncode == 1
     assert (info.status, info.error) == ("FAILED", f"failure copying files (interrupted by {number.name})")
     assert f"DETAILS: interrupted by {number.name}" in err
-    assert newest_pg.value("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'barman_streaming%'") == 0
+    assert not copies_running(barman_home)
 
 
 def test_a_killed_backup_is_failed_by_the_next_one(newest_pg: Cluster, barman_home: BarmanHome) -> None:
