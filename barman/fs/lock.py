@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from barman.clock import Deadline
 
 _POLL_SECONDS = 0.05
+_PROBES_OUTLASTED = 5
 
 
 class FileLock:
     """An flock on a whole file, exclusive unless `shared`.
 
-    `wait`: block until it is free, or until `deadline`; otherwise LockBusy is raised at once. The lock is not
-    inherited by children (the descriptor is close-on-exec). Compatible with the locks of the original, so both
-    programs exclude each other on one host.
+    `wait`: block until it is free, or until `deadline`; otherwise LockBusy is raised once it is sure that somebody
+    holds the lock: both programs look at locks by taking them for an instant, and a command must not fail because
+    another one looked. The lock is not inherited by children (the descriptor is close-on-exec). Compatible with the
+    locks of the original, so both programs exclude each other on one host.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class FileLock:
         if self.wait and self.deadline is None:
             fcntl.flock(descriptor, kind)
             return
+        outlasted = 0
         while True:
             try:
                 fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
@@ -71,15 +74,23 @@ class FileLock:
             except OSError as error:
                 if error.errno not in (errno.EAGAIN, errno.EACCES):
                     raise
-                if not self.wait or self.deadline is None or self.deadline.expired:
-                    raise LockBusy(self.path, _read_pid(descriptor)) from None
-            sleep(_POLL_SECONDS)
+            if self.wait and self.deadline is not None and not self.deadline.expired:
+                sleep(_POLL_SECONDS)
+            elif outlasted < _PROBES_OUTLASTED and who_holds(self.path) is None:
+                outlasted += 1
+                sleep(_POLL_SECONDS / 10)
+            else:
+                raise LockBusy(self.path, _read_pid(descriptor))
 
     def release(self) -> None:
         """Give the lock back; the file stays."""
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
-            os.close(descriptor)
+            try:
+                # Closing is not enough while a child that another thread forks has not called exec yet.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            finally:
+                os.close(descriptor)
 
     def __enter__(self) -> FileLock:
         self.acquire()
@@ -102,8 +113,8 @@ def _read_pid(descriptor: int) -> int | None:
 def who_holds(path: str) -> int | None:
     """Return the pid of the process that holds the lock exclusively, None when nobody does, 0 when it cannot be told.
 
-    The probe takes a shared lock for an instant: it never makes another probe see "busy", and a starting process that
-    meets it retries or, at worst, is started again by the next cron run.
+    The probe takes a shared lock for an instant: it never makes another probe see "busy", and `FileLock` tries again
+    when it meets one.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

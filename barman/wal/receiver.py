@@ -49,7 +49,6 @@ _STOP_SECONDS = 10.0
 _ORPHAN_SECONDS = 3.0
 _SLOT_SECONDS = 10.0
 _SLOT_GRACE_SECONDS = 2.0  # a server needs a moment to notice that a receiver has just gone
-_LOCK_ATTEMPTS = 5
 _TETHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tether.py")
 
 _log = logging.getLogger(__name__)
@@ -131,21 +130,15 @@ def preflight(server: Server) -> ServerFacts:
 def receiver_lock(server: Server, refusal: str) -> Iterator[None]:
     """Hold the receiver's lock, or say `refusal`.
 
-    A probe of `check` or `cron` holds it for an instant, so a busy lock that nobody keeps is tried again.
-
     Raises:
         WalError: a receiver runs already.
     """
     lock = server.catalog.locks.receive_wal()
-    for attempts_left in reversed(range(_LOCK_ATTEMPTS)):
-        try:
-            lock.acquire()
-            break
-        except LockBusy as busy:
-            if not attempts_left or server.catalog.locks.is_held("receive-wal"):
-                hint = f"It is process {busy.holder}: 'barman list-processes {server.name}'." if busy.holder else ""
-                raise WalError(refusal, hint=hint) from busy
-        sleep(0.05)
+    try:
+        lock.acquire()
+    except LockBusy as busy:
+        hint = f"It is process {busy.holder}: 'barman list-processes {server.name}'." if busy.holder else ""
+        raise WalError(refusal, hint=hint) from busy
     try:
         yield
     finally:

@@ -69,3 +69,30 @@ def test_a_lock_is_not_inherited_by_children(tmp_path):
 def test_a_lock_directory_that_is_missing_is_an_error_with_the_path(tmp_path):
     with pytest.raises(BarmanError, match="absent"):
         FileLock(str(tmp_path / "absent" / "lock")).acquire()
+
+
+PROBER = (
+    "import sys\nfrom barman.fs.lock import who_holds\nprint('probing', flush=True)\n"
+    "while True:\n    who_holds(sys.argv[1])"
+)
+
+
+def test_nobody_is_refused_a_lock_because_somebody_looks_at_it(tmp_path):
+    path = str(tmp_path / "lock")
+    with subprocess.Popen([sys.executable, "-c", PROBER, path], stdout=subprocess.PIPE) as child:
+        child.stdout.readline()
+        for _ in range(200):
+            with FileLock(path):
+                pass
+        child.kill()
+
+
+def test_a_lock_that_is_given_back_is_free_even_for_a_child_that_was_just_forked(tmp_path):
+    path = str(tmp_path / "lock")
+    lock = FileLock(path)
+    lock.acquire()
+    inherited = os.dup(lock._descriptor)  # what a child has between fork and exec
+    lock.release()
+    assert who_holds(path) is None
+    FileLock(path).acquire()
+    os.close(inherited)
