@@ -16,6 +16,7 @@ from barman.catalog.backup_info import BackupInfo, BackupStatus, StoredMapping, 
 from barman.catalog.literal import parse_literal
 from barman.errors import CatalogError, CorruptRecord
 from barman.postgres.lsn import Lsn
+from barman.postgres.wal_name import is_segment_size
 from barman.timestamps import format_timestamp, parse_timestamp
 
 MAX_SIZE: Final = 8 * 1024 * 1024
@@ -113,8 +114,8 @@ def _natural(text: str) -> int:
 
 def _segment_size(text: str) -> int:
     value = _integer(text)
-    if value <= 0 or value & (value - 1):
-        raise ValueError("not a power of two")
+    if not is_segment_size(value):
+        raise ValueError("not a power of two between 1 MB and 1 GB")
     return value
 
 

@@ -149,6 +149,7 @@ def test_a_passive_record_survives_a_save_as_it_is():
         ("copy_stats=[1]", "'copy_stats'"),
         ("xlog_segment_size=0", "'xlog_segment_size'"),
         ("xlog_segment_size=1000", "'xlog_segment_size'"),
+        ("xlog_segment_size=1099511627776", "'xlog_segment_size'"),
         ("timeline=-1", "'timeline'"),
         ("no equals sign", "not of the form key=value"),
         ("\0" * 200, "not of the form key=value"),
