@@ -19,6 +19,10 @@ _LONG_HEADER_FLAG = 0x0002
 _ALL_FLAGS = 0x000F
 
 MAGICS = {
+    0xD075: "9.3",
+    0xD07E: "9.4",
+    0xD087: "9.5",
+    0xD093: "9.6",
     0xD097: "10",
     0xD098: "11",
     0xD101: "12",
@@ -29,7 +33,10 @@ MAGICS = {
     0xD116: "17",
     0xD118: "18",
 }
-"""Page magic of each major version. Greater ones are taken for later versions: everything else is still checked."""
+"""Page magic of each major version that has this header: archives live longer than servers.
+
+Greater ones are taken for later versions: everything else is still checked.
+"""
 
 _GREATEST_MAGIC = 0xD1FF
 _BLOCK_SIZES = frozenset(1 << bits for bits in range(10, 17))

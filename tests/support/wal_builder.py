@@ -7,6 +7,7 @@ import struct
 from barman.postgres.wal_name import WalSegment
 
 PAGE_MAGIC = {
+    9.6: 0xD093,
     10: 0xD097,
     11: 0xD098,
     12: 0xD101,
@@ -26,7 +27,7 @@ def long_header(
     *,
     segment_size: int = 16 * MB,
     system_id: int = SYSTEM_ID,
-    version: int = 15,
+    version: float = 15,
     timeline: int | None = None,
     byte_order: str = "<",
 ) -> bytes:
@@ -45,7 +46,7 @@ def long_header(
     )
 
 
-def segment_bytes(name: str, *, segment_size: int = MB, system_id: int = SYSTEM_ID, version: int = 15,
+def segment_bytes(name: str, *, segment_size: int = MB, system_id: int = SYSTEM_ID, version: float = 15,
                   timeline: int | None = None, fill: bytes = b"") -> bytes:  # fmt: skip
     """A whole segment in memory; `fill` follows the header."""
     head = long_header(name, segment_size=segment_size, system_id=system_id, version=version, timeline=timeline)
@@ -58,7 +59,7 @@ def write_segment(
     *,
     segment_size: int = 16 * MB,
     system_id: int = SYSTEM_ID,
-    version: int = 15,
+    version: float = 15,
     timeline: int | None = None,
     fill: bytes = b"",
 ) -> str:

@@ -28,7 +28,7 @@ def test_a_sound_segment_is_what_its_name_says() -> None:
 
 @pytest.mark.parametrize("version", PAGE_MAGIC)
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_every_version_is_read_in_either_byte_order(version: int, order: str) -> None:
+def test_every_version_is_read_in_either_byte_order(version: float, order: str) -> None:
     data = long_header(NAME, version=version, byte_order=order)
     verdict = judge(io.BytesIO(data), NAME, 16 * MB, SYSTEM_ID)
     assert verdict.ok
