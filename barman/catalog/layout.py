@@ -166,6 +166,16 @@ class Layout:
         """
         return os.path.join(self.meta_directory, ".wal-index")
 
+    @property
+    def wal_index_sorted(self) -> str:
+        """The segments of a WAL index that is hopelessly out of order, sorted; as disposable as the cache."""
+        return os.path.join(self.meta_directory, ".wal-index-sorted")
+
+    @property
+    def receiver_state(self) -> str:
+        """Ours: what a running receiver was started with. May be lost at any time."""
+        return os.path.join(self.meta_directory, ".receive-wal")
+
     # --- locks
 
     def lock(self, name: str) -> str:

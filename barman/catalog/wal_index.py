@@ -377,12 +377,12 @@ def _sort_into_copy(state: _State, text: int, size: int, layout: Layout) -> int:
     del segments
     if disputed:
         unique = _settle(unique, disputed, text, size)
-    with Temporary(_sorted_copy_path(layout)) as new:
+    with Temporary(layout.wal_index_sorted) as new:
         for line in unique:
             state.sorted_copy += len(line)
             new.file.write(line)
         new.publish(replace=True)
-    copy = os.open(_sorted_copy_path(layout), os.O_RDONLY | os.O_CLOEXEC)
+    copy = os.open(layout.wal_index_sorted, os.O_RDONLY | os.O_CLOEXEC)
     state.sorted_samples = _sample(copy, state.sorted_copy)
     return copy
 
@@ -435,16 +435,12 @@ def _settle(unique: list[bytes], disputed: set[bytes], text: int, size: int) -> 
 # -- the saved form ----------------------------------------------------------------------------------------------------
 
 
-def _sorted_copy_path(layout: Layout) -> str:
-    return f"{layout.wal_index}-sorted"
-
-
 def _open_sorted_copy(layout: Layout, state: _State) -> int | None:
     """The sorted copy that belongs to the state: -1 if it needs none, None if it is not there."""
     if not state.sorted_copy:
         return -1
     try:
-        copy = os.open(_sorted_copy_path(layout), os.O_RDONLY | os.O_CLOEXEC)
+        copy = os.open(layout.wal_index_sorted, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     if os.fstat(copy).st_size == state.sorted_copy and _sample(copy, state.sorted_copy) == state.sorted_samples:

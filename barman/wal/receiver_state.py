@@ -1,6 +1,6 @@
 """What a running receiver was started with: how cron notices that it serves an outdated configuration.
 
-A small file in `meta/` (a dot file, which the original ignores). It may be lost at any time; then a receiver is left
+A small file in `meta/`. It may be lost at any time; then a receiver is left
 alone.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -30,11 +29,6 @@ class ReceiverState:
     synchronous: bool
 
 
-def state_path(layout: Layout) -> str:
-    """Where the state lives."""
-    return os.path.join(layout.meta_directory, ".receive-wal")
-
-
 def fingerprint(config: ServerConfig) -> str:
     """A digest of all configuration that decides how WAL is received; a change of it asks for a restart."""
     relevant = (
@@ -53,7 +47,7 @@ def fingerprint(config: ServerConfig) -> str:
 def read_state(layout: Layout) -> ReceiverState | None:
     """The state of the last receiver; None if there is none that can be understood."""
     try:
-        with open(state_path(layout), encoding="utf-8") as file:
+        with open(layout.receiver_state, encoding="utf-8") as file:
             content = json.load(file)
         return ReceiverState(
             int(content["receiver"]),
@@ -68,12 +62,12 @@ def read_state(layout: Layout) -> ReceiverState | None:
 
 def write_state(layout: Layout, state: ReceiverState) -> None:
     """Replace the state."""
-    durable.write_atomic(state_path(layout), json.dumps(asdict(state), sort_keys=True) + "\n", 0o600)
+    durable.write_atomic(layout.receiver_state, json.dumps(asdict(state), sort_keys=True) + "\n", 0o600)
 
 
 def remove_state(layout: Layout) -> None:
     """Forget the state: the program has ended."""
-    durable.remove([state_path(layout)])
+    durable.remove([layout.receiver_state])
 
 
 def start_time(pid: int) -> str:

@@ -44,7 +44,7 @@ def test_what_is_no_wal_name_never_becomes_a_path(name):
 
 
 def test_our_own_files_in_meta_are_none_that_the_original_reads():
-    for path in (LAYOUT.delete_marker(ID), LAYOUT.wal_index):
+    for path in (LAYOUT.delete_marker(ID), LAYOUT.wal_index, LAYOUT.wal_index_sorted, LAYOUT.receiver_state):
         name = path.rpartition("/")[2]
         assert name.startswith(".")
         assert not name.endswith("-backup.info")
