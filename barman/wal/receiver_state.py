@@ -1,7 +1,6 @@
 """What a running receiver was started with: how cron notices that it serves an outdated configuration.
 
-A small file in `meta/`. It may be lost at any time; then a receiver is left
-alone.
+A small file in `meta/`. It may be lost at any time; then a receiver is left alone.
 """
 
 from __future__ import annotations

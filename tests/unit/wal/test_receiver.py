@@ -23,7 +23,6 @@ from barman.wal.receiver_state import (
     read_state,
     remove_state,
     start_time,
-    state_path,
     write_state,
 )
 
@@ -75,14 +74,14 @@ def test_the_state_is_read_as_it_was_written(layout: Layout) -> None:
     state = ReceiverState(1, 2, "3", "4", True)
     write_state(layout, state)
     assert read_state(layout) == state
-    assert os.stat(state_path(layout)).st_mode & 0o777 == 0o600
+    assert os.stat(layout.receiver_state).st_mode & 0o777 == 0o600
     remove_state(layout)
     assert read_state(layout) is None
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"receiver": 1}', '{"receiver": "x"}'])
 def test_a_damaged_state_is_no_state(layout: Layout, content: str) -> None:
-    Path(state_path(layout)).write_text(content)
+    Path(layout.receiver_state).write_text(content)
     assert read_state(layout) is None
     assert orphan(layout) is None
 
