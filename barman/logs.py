@@ -100,9 +100,9 @@ def _file_handler(path: str) -> logging.Handler:
         def emit(self, record: logging.LogRecord) -> None:
             try:
                 current = os.stat(self.baseFilename)
-                mine = os.fstat(self.stream.fileno())
-                rotated = (current.st_dev, current.st_ino) != (mine.st_dev, mine.st_ino)
-            except (OSError, ValueError, AttributeError):
+                mine = os.fstat(self.stream.fileno()) if self.stream else None
+                rotated = mine is None or (current.st_dev, current.st_ino) != (mine.st_dev, mine.st_ino)
+            except (OSError, ValueError):
                 rotated = True
             if rotated:
                 self.close()

