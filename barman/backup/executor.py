@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
+from barman.backup.plan import refuse_what_is_not_built
 from barman.errors import BackupError
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from barman.backup.record import RunningRecord
     from barman.backup.request import BackupRequest
     from barman.catalog.catalog import CatalogView
+    from barman.config.server_config import ServerConfig
     from barman.postgres.facts import ServerFacts
     from barman.postgres.lsn import Lsn
     from barman.report import Reporter
@@ -61,15 +63,27 @@ EXECUTORS: dict[str, tuple[str, str]] = {
 }
 
 
+def require_built(config: ServerConfig, parent: str | None = None) -> None:
+    """Raise BackupError when backups as they are configured are not built yet; everything else works on such a server.
+
+    `parent` is what `--incremental` names. To be asked before a check of the server: nothing found there would help.
+    """
+    if config.backup_method not in EXECUTORS:
+        raise BackupError(
+            f"backup_method = {config.backup_method} is not supported yet: no backup of server {config.name} is taken",
+            hint=f"Set backup_method = postgres for server {config.name}. Its backups and WAL of before stay usable.",
+        )
+    refuse_what_is_not_built(config)
+    if parent is not None:
+        raise BackupError(
+            "incremental backups are not supported yet: this version could not restore one",
+            hint="Take a full backup: leave out --incremental.",
+        )
+
+
 def executor_for(server: Server) -> BackupExecutor:
     """Return the executor of the server's `backup_method`. Raises BackupError for one that is not built yet."""
-    method = server.config.backup_method
-    try:
-        module, name = EXECUTORS[method]
-    except KeyError:
-        raise BackupError(
-            f"backup_method = {method} is not supported yet",
-            hint=f"Set backup_method = postgres for server {server.name}.",
-        ) from None
+    require_built(server.config)
+    module, name = EXECUTORS[server.config.backup_method]
     executor: BackupExecutor = getattr(import_module(module), name)(server)
     return executor

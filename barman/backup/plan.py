@@ -39,7 +39,7 @@ def plan_basebackup(
     request: BackupRequest, config: ServerConfig, facts: ServerFacts, program: Program, view: CatalogView
 ) -> BasebackupPlan:
     """Judge a request against the server and the catalog. Raises BackupError when it must fail."""
-    _refuse_what_is_not_built(config)
+    refuse_what_is_not_built(config)
     return BasebackupPlan(
         program=program,
         tablespaces=facts.tablespaces,
@@ -99,7 +99,8 @@ def _parent(word: str, facts: ServerFacts, view: CatalogView) -> BackupId:
     return parent_id
 
 
-def _refuse_what_is_not_built(config: ServerConfig) -> None:
+def refuse_what_is_not_built(config: ServerConfig) -> None:
+    """Raise BackupError when the configuration asks pg_basebackup for what this version does not do."""
     if config.backup_compression is not None:
         raise BackupError(
             f"backup_compression = {config.backup_compression} is not supported yet",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from barman.backup.formats import reasons_against_restore
 from barman.postgres import data_directory
 from barman.restore.facts import is_inside, shown_names
 from barman.units import format_size
@@ -27,14 +28,7 @@ def judge_backup(backup: BackupFacts) -> list[str]:
         )
     if backup.being_deleted:
         refusals.append(f"{who} is being deleted")
-    for reason, applies in (
-        ("it is a snapshot", (info.mode or "").startswith("snapshot")),
-        ("it is incremental", info.is_incremental),
-        (f"it is encrypted ({info.encryption})", info.encryption is not None),
-        (f"it is a tar archive (compression {info.compression})", info.compression is not None),
-    ):
-        if applies:
-            refusals.append(f"{who} cannot be restored by this version: {reason}")
+    refusals += [f"{who} cannot be restored by this version: {reason}" for reason in reasons_against_restore(info)]
     if info.pg_version is None:
         refusals.append(f"the record of {who} does not say which PostgreSQL version it is of")
     if not refusals:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from barman import clock
+from barman.backup.formats import reasons_against_restore
 from barman.catalog.backup_info import BackupStatus
 from barman.catalog.chain import walk_to_root
 from barman.check.check import Outcome, check, failed, passed
@@ -115,6 +116,10 @@ def _problem_of(info: BackupInfo, context: CheckContext) -> str:
     """Why a backup that is called good cannot be restored, as far as a look at names can tell."""
     if "://" in context.config.basebackups_directory or info.backup_id in context.view.deleting:
         return ""
+    if info == context.newest_backup:
+        unserved = ", ".join(reasons_against_restore(info))
+        if unserved:
+            return f"backup {info.backup_id}, the newest one, cannot be restored by this version: {unserved}"
     data = context.catalog.layout.data_directory(info.backup_id)
     if not os.path.isdir(data):
         return f"backup {info.backup_id} is {info.status}, but its data are missing: {data}"

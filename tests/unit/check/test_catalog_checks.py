@@ -196,6 +196,7 @@ def test_an_incremental_backup_without_its_parent_is_reported(repository):
     first, second = recent(hours=2), recent(hours=1)
     add_chain(repository.catalog, first, second, begin=4, end=4)
     repository.archive(4)
+    add_backup(repository.catalog, recent(minutes=1), begin=4, end=4)
     assert "backup catalog" not in repository.check()
     repository.catalog.backups.remove_record(first)
     assert first in repository.hint("backup catalog")
@@ -249,3 +250,13 @@ def test_files_that_were_set_aside_are_counted_by_kind(repository):
 def test_a_policy_that_cannot_be_read_is_red(repository):
     repository.configure(retention_policy="AS LONG AS POSSIBLE")
     assert repository.hint("retention policy settings").startswith("see log")
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"), [({"compression": "gzip"}, "it is a tar archive"), ({"encryption": "gpg"}, "it is encrypted")]
+)
+def test_the_newest_backup_being_of_a_kind_that_cannot_be_restored_is_red(repository, fields, reason):
+    add_backup(repository.catalog, recent(days=2), **fields)
+    assert reason in repository.hint("backup catalog")
+    add_backup(repository.catalog, recent(days=1))
+    assert "backup catalog" not in repository.check()
