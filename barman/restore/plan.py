@@ -110,7 +110,9 @@ def plan_restore(request: RestoreRequest, target: RecoveryTarget, gathered: Gath
         SyncPlaces((layouts.destination, *layouts.directories), request.jobs),
         LandControlFile(posixpath.join(data.root, data_directory.CONTROL_FILE), layouts.destination),
     ]
-    notes = (*gathered.archive.notes, backup.damage.note, *wal_plan.warnings)
+    unused = request.recovery_conf_filename if version.has_recovery_conf else None
+    ignored = f"--recovery-conf-filename has no effect on PostgreSQL {version.major_text}" if unused else ""
+    notes = (ignored, *gathered.archive.notes, backup.damage.note, *wal_plan.warnings)
     warnings = tuple(note for note in notes if note)
     return RestorePlan(request, info, target, chain.timeline, layouts, tuple(steps), warnings)
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from barman.clock import monotonic, now, timestamp
+from barman.config.unserved import hook_warning
 from barman.errors import BarmanError, LockBusy, RestoreRefused
 from barman.postgres.recovery_settings import settings_file
 from barman.report import MemoryReporter
@@ -14,7 +15,7 @@ from barman.restore.execute import execute
 from barman.restore.facts import PlaceFacts, WalFacts, is_inside
 from barman.restore.gather import gather_archive, gather_backup, gather_place, look_at_wal, read_histories
 from barman.restore.judge import judge_backup
-from barman.restore.layouts import Layouts, known_paths, lay_out
+from barman.restore.layouts import Layouts, is_recovery_steered, known_paths, lay_out
 from barman.restore.plan import Gathered, RestorePlan, deliveries, plan_restore
 from barman.restore.result import RestoreResult
 from barman.restore.select import AUTO, select_backup
@@ -46,7 +47,9 @@ def restore(server: Server, request: RestoreRequest, reporter: Reporter, reposit
     catalog = server.catalog
     target = parse_target(request)
     request, target = _usable_options(request, target, reporter)
-    _warn_of_hooks(server, reporter)
+    warning = hook_warning(server.config, ("archive", "recovery"))
+    if warning:
+        reporter.warning(warning)
     if not request.skip_archive_wal and not server.config.passive_node:
         _archive_what_waits(server, reporter)
     info = _select(catalog, request, target)
@@ -78,14 +81,6 @@ def restore(server: Server, request: RestoreRequest, reporter: Reporter, reposit
     return result
 
 
-def _warn_of_hooks(server: Server, reporter: Reporter) -> None:
-    for phase in ("pre", "post"):
-        for kind in ("script", "retry_script"):
-            option = f"{phase}_recovery_{kind}"
-            if getattr(server.config, option):
-                reporter.warning(f"{option} is not run: this version has no hook scripts around restores")
-
-
 def _archive_what_waits(server: Server, reporter: Reporter) -> None:
     """Archive the queues, so that the newest WAL is restored too.
 
@@ -111,6 +106,9 @@ def _usable_options(
     if request.partial_wal and (request.get_wal or target.kind == "immediate"):
         reporter.warning("--partial-wal has no effect together with get-wal or --target-immediate: it is ignored")
         request = replace(request, partial_wal=False)
+    if request.staging_wal_directory is not None and not is_recovery_steered(request, target):
+        reporter.warning("--staging-wal-directory has no effect without a recovery target, or with get-wal: ignored")
+        request = replace(request, staging_wal_directory=None)
     if request.restore_command is not None and not request.get_wal:
         reporter.warning("--restore-command has no effect without get-wal: it is ignored")
         request = replace(request, restore_command=None)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from barman.check.check import Outcome, check, failed, on_active_nodes, passed
 from barman.check.checks.archiving import compatible
-from barman.errors import DeadlineExceeded, TransportError
+from barman.config.unserved import configured_hooks
+from barman.errors import BackupError, DeadlineExceeded, TransportError
 from barman.process import Completed, run
 
 if TYPE_CHECKING:
@@ -31,6 +32,25 @@ def _method(*names: str) -> Callable[[ServerConfig], bool]:
 
 def _uses_ssh(config: ServerConfig) -> bool:
     return bool(config.active) and (bool(config.passive_node) or config.backup_method in ("rsync", "snapshot"))
+
+
+@check("backup method", applies=on_active_nodes)
+def backup_method(context: CheckContext) -> Outcome | None:
+    """Backups can be taken in the way that is configured; printed only when they cannot."""
+    from barman.backup.executor import require_built
+
+    try:
+        require_built(context.config)
+    except BackupError as error:
+        return failed(f"{error.message}. {error.hint}")
+    return None
+
+
+@check("hook scripts", blocking=False)
+def hook_scripts(context: CheckContext) -> Outcome | None:
+    """No configured script is passed over; printed only when one is. A backup without it is better than none."""
+    names = configured_hooks(context.config)
+    return failed(f"not run by this version: {', '.join(names)}") if names else None
 
 
 @check("ssh", applies=_uses_ssh)

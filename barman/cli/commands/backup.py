@@ -9,9 +9,20 @@ from typing import TYPE_CHECKING
 from barman.cli.arguments import add_servers, at_least
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from barman.backup.request import Overrides
     from barman.cli.context import Context
     from barman.server.server import Server
+
+_OTHER_METHODS = (
+    "jobs",
+    "jobs-start-batch-size",
+    "jobs-start-batch-period",
+    "keepalive-interval",
+    "cloud-staging-directory",
+    "cloud-staging-max-size",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,15 +99,16 @@ def run(args: argparse.Namespace, context: Context) -> None:
     overrides = _overrides(args)
 
     def back_up(server: Server) -> None:
+        from barman.backup.executor import require_built
         from barman.backup.preparation import prepare_streaming
         from barman.backup.request import request_for
         from barman.backup.run import run_backup
 
+        require_built(server.config, args.incremental)
+        context.warn_of_hooks(server.config, "backup", "archive", "wal_delete")
         request = request_for(server.config, overrides)
-        if args.reuse_backup not in (None, "off") and server.config.backup_method == "postgres":
-            context.reporter.warning(
-                f"--reuse-backup has no effect on server {server.name}: backup_method = postgres copies everything"
-            )
+        for warning in _without_effect(args, server.name):
+            context.reporter.warning(warning)
         prepare_streaming(server, context.reporter)
         if _is_fit(server, args.check_timeout, context):
             run_backup(server, request, context.reporter)
@@ -119,6 +131,19 @@ def _is_fit(server: Server, check_timeout: int | None, context: Context) -> bool
         f"'barman check {server.name}'\nThese checks failed:\n{found}"
     )
     return False
+
+
+def _without_effect(args: argparse.Namespace, server_name: str) -> Iterator[str]:
+    """Yield what to tell about options that change nothing for `backup_method = postgres`, the one that is built."""
+    if args.reuse_backup not in (None, "off"):
+        yield f"--reuse-backup has no effect on server {server_name}: backup_method = postgres copies everything"
+    if args.manifest is False:
+        yield f"--no-manifest has no effect on server {server_name}: backup_method = postgres always has a manifest"
+    given = [f"--{name}" for name in _OTHER_METHODS if getattr(args, name.replace("-", "_")) is not None]
+    if given:
+        yield f"{', '.join(given)}: no effect on server {server_name} with backup_method = postgres"
+    if args.wait_timeout is not None and not args.wait:
+        yield "--wait-timeout has no effect without --wait"
 
 
 def _overrides(args: argparse.Namespace) -> Overrides:

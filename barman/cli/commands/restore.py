@@ -10,9 +10,21 @@ from barman.cli.arguments import BACKUP_ID_HELP, add_server, at_least
 from barman.errors import BarmanError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from barman.cli.context import Context
     from barman.config.server_config import ServerConfig
     from barman.restore.request import RestoreRequest
+
+_TUNE_A_TRANSFER = (
+    "bwlimit",
+    "retry-times",
+    "retry-sleep",
+    "jobs-start-batch-size",
+    "jobs-start-batch-period",
+    "recovery-option-port",
+)
+_TUNE_STAGING = ("staging-path", "staging-location", "local-staging-path", "recovery-staging-path", "combine-mode")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -137,6 +149,8 @@ def run(args: argparse.Namespace, context: Context) -> None:
     if server is None:
         return
     _refuse_what_is_not_built(args)
+    for warning in _without_effect(args):
+        context.reporter.warning(warning)
     from barman.restore.run import restore
 
     repository = tuple(
@@ -166,6 +180,17 @@ def _refuse_what_is_not_built(args: argparse.Namespace) -> None:
             raise BarmanError(
                 f"{option} is not supported by this version", hint="Restore locally to an empty directory."
             )
+
+
+def _without_effect(args: argparse.Namespace) -> Iterator[str]:
+    """Yield what to tell about options that change nothing: they tune what is not done here."""
+    for names, why in (
+        (_TUNE_A_TRANSFER, "the restore is local"),
+        (_TUNE_STAGING, "nothing is staged, backups are copied as they are"),
+    ):
+        given = [f"--{name}" for name in names if getattr(args, name.replace("-", "_")) is not None]
+        if given:
+            yield f"{', '.join(given)}: no effect, {why}"
 
 
 def _request(args: argparse.Namespace, config: ServerConfig, context: Context) -> RestoreRequest:
