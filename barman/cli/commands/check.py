@@ -62,4 +62,9 @@ def _run_nagios(args: argparse.Namespace, context: Context) -> None:
     except BarmanError as error:
         context.reporter.error(error.message)
     lines, context.exit_code = nagios_lines(reports, broken=context.reporter.failed)
+    if context.options.format == "json":
+        # One document, whatever else was asked for; the exit code is the plugin's.
+        for line in lines:
+            context.reporter.listing(line)
+        return
     sys.stdout.write("".join(f"{redact(line)}\n" for line in lines))

@@ -125,3 +125,11 @@ def test_an_unreadable_log_file_is_a_warning(home):
     done = barman(home, "status", "nosuch")
     assert "barman.log" in done.stderr
     assert "Unknown server" in done.stderr
+
+
+@pytest.mark.parametrize("server", ["pg", "nope"])
+def test_nagios_in_json_is_one_document_with_the_exit_code_of_the_plugin(home, server):
+    done = barman(home, "-f", "json", "check", "--nagios", server)
+    lines = json.loads(done.stdout)["_INFO"]
+    assert lines[0].startswith("BARMAN ")
+    assert done.returncode == (2 if server == "nope" else 0)
