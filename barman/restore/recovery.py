@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from barman.restore.target import RecoveryTarget
     from barman.restore.wals import WalArchive
 
+_PATIENCE_SECONDS = 30
+"""How long a recovery waits for an archive that cannot be used before it stops."""
+
 
 def recovery_settings(
     request: RestoreRequest,
@@ -72,18 +75,19 @@ def _commands(
 def get_wal_command(request: RestoreRequest, server_name: str) -> str:
     """Return the restore_command of a server on this host; it names the configuration file if that is no default.
 
-    PostgreSQL takes every status below 126 for the end of the WAL and would promote. Only 1 means that; anything else,
-    such as a damaged segment, ends the recovery attempt instead. A standby just asks again.
+    PostgreSQL takes every status below 126 for the end of the WAL and would promote. The one code that get-wal has for
+    it becomes 1; anything else, be it a damaged segment, a configuration that cannot be read or a full disk, ends the
+    recovery attempt instead. A standby just asks again.
     """
     words = ["barman"]
     if request.config_file is not None:
         words += ["-c", _for_shell(request.config_file)]
     words.append("get-wal")
     if not request.standby_mode:
-        words.append("-P")
+        words += ["--recovery", str(_PATIENCE_SECONDS), "-P"]
     words += [_for_shell(server_name), "%f", ">", "%p"]
     if not request.standby_mode:
-        words.append("|| exit $(($? > 1 ? 126 : 1))")
+        words.append("|| exit $(($? == 99 ? 1 : 126))")
     return " ".join(words)
 
 

@@ -26,13 +26,16 @@ from barman.postgres.wal_name import (
     segments_per_log,
 )
 from barman.wal import header
+from barman.wal.absence import why_expected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from barman.catalog.layout import Layout
     from barman.catalog.wal_store import WalStore
+    from barman.clock import Deadline
 
+_RETRY_SECONDS = 1.0
 _IN_MEMORY = 32 << 20
 """Decoded content up to this size is complete before anything is sent: twice the usual segment."""
 _SHARED_FORMATS = {"gzip": "gzip", "pigz": "gzip", "pygzip": "gzip", "bzip2": "bzip2", "pybzip2": "bzip2"}
@@ -90,8 +93,8 @@ def send_wal(source: WalSource, name: str, delivery: Delivery, sink: Callable[[s
     """Send a file and answer the path it was read from.
 
     `sink` is called once, with that path, when it is sure that there is something to send. Raises InvalidWalName,
-    WalNotFound when the archive has no such file and no later segment of its timeline, UnusableArchive when it should
-    have it; and what writing to the sink raises.
+    WalNotFound when a healthy archive has no such file and nothing after it (see `absence`), UnusableArchive when it
+    should have it; and what writing to the sink raises.
     """
     parse_wal_name(name)
     defects: dict[str, str] = {}
@@ -118,20 +121,38 @@ def send_wal(source: WalSource, name: str, delivery: Delivery, sink: Callable[[s
             f"WAL file '{name}' in server '{source.server_name}' cannot be used: {reasons}{source.caller}"
         )
     missing = f"WAL file '{name}' not found in server '{source.server_name}'{source.caller}"
-    _refuse_hole(source, name, missing)
+    evidence = why_expected(source.wals, name, lambda path: _segment_size(path, source.custom))
+    if evidence is not None:
+        raise UnusableArchive(
+            f"{missing}, although it should be there: {evidence}",
+            hint=f"Recovery must not end here. Run 'barman check {source.server_name}' on the host of Barman.",
+        )
     raise WalNotFound(missing)
 
 
-def _refuse_hole(source: WalSource, name: str, missing: str) -> None:
-    """Raise UnusableArchive if a segment is not here but a later one of its timeline is."""
-    if not is_segment_name(name):
-        return
-    newest = source.wals.newest_segment(int(name[:8], 16))
-    if newest is not None and newest > name.upper():
-        raise UnusableArchive(
-            f"{missing}, although the archive holds later ones up to '{newest}'",
-            hint="The archive has a hole, or the file was removed with an old backup: recovery must not end here.",
-        )
+def send_for_recovery(
+    source: WalSource, name: str, delivery: Delivery, sink: Callable[[str], BinaryIO], deadline: Deadline
+) -> str:
+    """As `send_wal`, for a server that would promote: an archive that cannot be used gets time to recover.
+
+    A segment may be on its way, a file system may be mounted in a moment. An archive without any file is no healthy
+    one: the server was restored from what it should hold. Raises as `send_wal`, UnusableArchive at the deadline.
+    """
+    while True:
+        try:
+            return send_wal(source, name, delivery, sink)
+        except WalNotFound as error:
+            if next(source.wals.names(), None) is not None:
+                raise
+            unusable = UnusableArchive(
+                f"{error.message}: its archive '{source.layout.wals_directory}' is empty",
+                hint="Check that its file system is mounted.",
+            )
+        except UnusableArchive as error:
+            unusable = error
+        if deadline.expired:
+            raise unusable
+        deadline.sleep(_RETRY_SECONDS)
 
 
 def list_available(source: WalSource, name: str, limit: int) -> list[str]:

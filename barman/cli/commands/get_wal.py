@@ -10,6 +10,7 @@ from barman.cli.arguments import add_server, at_least
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from barman.cli.context import Context
     from barman.server.server import Server
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 LIGHT = True
 """The log is opened by the first message only: a recovery runs this for each segment."""
+
+ABSENT = 99
+"""With --recovery: the one code that means the end of the WAL. No interpreter, shell or other failure exits with it."""
 
 _CANNOT_OPEN = 3
 
@@ -42,11 +46,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="print the names of up to N consecutive available segments, beginning with WAL_NAME",
     )
+    parser.add_argument(
+        "--recovery",
+        type=at_least(0),
+        metavar="SECONDS",
+        help=f"for restore_command: while the archive cannot be used, try again for so long; exit code {ABSENT} says "
+        "that a healthy archive has neither the file nor anything after it, every other one that recovery must go on",
+    )
     parser.add_argument("-t", "--test", action="store_true", help="only tell whether the server is ready; exit code 0")
 
 
 def run(args: argparse.Namespace, context: Context) -> None:
     """Send, peek or test. Exit codes: 1 not found, 3 invalid name or unusable output, 4 unusable archive."""
+    from barman.errors import WalNotFound
     from barman.wal.get_wal import Delivery, list_available
 
     if args.compression is not None and args.keep_compression:
@@ -64,10 +76,17 @@ def run(args: argparse.Namespace, context: Context) -> None:
             context.reporter.listing(name)
         return
     delivery = Delivery(args.compression, args.keep_compression, args.partial)
-    if args.output_directory is not None:
-        _send_into(args.output_directory, source, args.wal_name, delivery, context)
-    else:
-        _send_to_stdout(source, args.wal_name, delivery)
+    try:
+        if args.output_directory is not None:
+            _send_into(args.output_directory, source, args.wal_name, delivery, args.recovery, context)
+        else:
+            _send(source, args.wal_name, delivery, args.recovery, lambda _path: sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+    except WalNotFound as error:
+        if args.recovery is None:
+            raise
+        context.reporter.error(error.message)
+        context.exit_code = ABSENT
 
 
 def _source(server: Server) -> WalSource:
@@ -83,18 +102,25 @@ def _source(server: Server) -> WalSource:
     return WalSource(server.name, catalog.layout, catalog.wals, custom, caller)
 
 
-def _send_to_stdout(source: WalSource, name: str, delivery: Delivery) -> None:
-    from barman.wal.get_wal import send_wal
+def _send(
+    source: WalSource, name: str, delivery: Delivery, recovery: float | None, sink: Callable[[str], BinaryIO]
+) -> None:
+    from barman.wal.get_wal import send_for_recovery, send_wal
 
-    send_wal(source, name, delivery, lambda _path: sys.stdout.buffer)
-    sys.stdout.buffer.flush()
+    if recovery is None:
+        send_wal(source, name, delivery, sink)
+    else:
+        from barman.clock import Deadline
+
+        send_for_recovery(source, name, delivery, sink, Deadline(recovery))
 
 
-def _send_into(directory: str, source: WalSource, name: str, delivery: Delivery, context: Context) -> None:
+def _send_into(
+    directory: str, source: WalSource, name: str, delivery: Delivery, recovery: float | None, context: Context
+) -> None:
     """The file appears under its name when it is complete, and not at all when it cannot be."""
     from barman.fs.durable import Temporary
     from barman.postgres.wal_name import parse_wal_name
-    from barman.wal.get_wal import send_wal
 
     parse_wal_name(name)
     destination = os.path.join(directory, name)
@@ -111,5 +137,5 @@ def _send_into(directory: str, source: WalSource, name: str, delivery: Delivery,
         return cast(BinaryIO, output.file)
 
     with output:
-        send_wal(source, name, delivery, announce)
+        _send(source, name, delivery, recovery, announce)
         output.publish(replace=True)

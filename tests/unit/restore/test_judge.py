@@ -151,6 +151,8 @@ def test_a_marker_is_read_back_and_garbage_is_not():
 
 def test_the_generated_command_names_a_configuration_file_that_is_no_default():
     request = RestoreRequest("latest", "/dest", get_wal=True)
-    assert get_wal_command(request, "pg") == "barman get-wal -P pg %f > %p || exit $(($? > 1 ? 126 : 1))"
+    assert (
+        get_wal_command(request, "pg") == "barman get-wal --recovery 30 -P pg %f > %p || exit $(($? == 99 ? 1 : 126))"
+    )
     request = dataclasses.replace(request, config_file="/etc/my 100%.conf", standby_mode=True)
     assert get_wal_command(request, "pg") == "barman -c '/etc/my 100%%.conf' get-wal pg %f > %p"
