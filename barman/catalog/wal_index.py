@@ -30,6 +30,7 @@ from barman.catalog.wal_blocks import (
     is_plain_segment,
 )
 from barman.catalog.wal_file import WalFile, parse_line
+from barman.catalog.whole_lines import whole_lines
 from barman.catalog.xlogdb import XlogDb, XlogLock
 from barman.clock import timestamp
 from barman.errors import BarmanError, CatalogError
@@ -349,17 +350,14 @@ def _read_lines(state: _State, reader: BlockReader, text: int, size: int, limit:
 
 def _chunks(text: int, start: int, end: int) -> Iterator[tuple[int, bytes]]:
     """Whole lines of the text with their offset; a torn last line is left out."""
-    rest = b""
-    position = start
-    while position < end:
-        piece = os.pread(text, min(_CHUNK, end - position), position)
-        if not piece:
-            return
-        position += len(piece)
-        lines, newline, rest = (rest + piece).rpartition(b"\n")
-        if newline:
-            lines += newline
-            yield position - len(rest) - len(lines), lines
+    for lines, consumed in whole_lines(_pieces(text, start, end)):
+        yield start + consumed - len(lines), lines
+
+
+def _pieces(text: int, start: int, end: int) -> Iterator[bytes]:
+    while start < end and (piece := os.pread(text, min(_CHUNK, end - start), start)):
+        yield piece
+        start += len(piece)
 
 
 def _sort_into_copy(state: _State, text: int, size: int, layout: Layout) -> int:

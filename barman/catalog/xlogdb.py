@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from barman.catalog.layout import Layout
 from barman.catalog.wal_file import WalFile, parse_line
-from barman.fs.durable import Temporary, append_lines, is_temporary, remove, sweep_temporaries
+from barman.catalog.whole_lines import whole_lines
+from barman.fs.durable import Temporary, append_lines, is_temporary, remove, sweep_temporaries, symlink
 from barman.fs.lock import FileLock
 from barman.postgres.wal_name import hash_directory, is_wal_name
 
@@ -102,6 +103,7 @@ class XlogDb:
                 self._rebuild(None, {file.name: file for file in files})
             else:
                 append_lines(self.path, b"".join(file.line() for file in files))
+                self._link_legacy_name()
 
     def scan(self, problems: IndexProblems | None = None) -> Iterator[WalFile]:
         """Every file of the index in the order of its lines, which is nearly the order of names.
@@ -115,14 +117,14 @@ class XlogDb:
         if stream is None:
             return
         with stream:
-            left = os.fstat(stream.fileno()).st_size
-            for line in stream:
-                left -= len(line)
-                if left < 0:
-                    return
-                found = _read_line(line, problems)
-                if found is not None:
-                    yield found
+            whole, size = 0, os.fstat(stream.fileno()).st_size
+            for lines, end in whole_lines(_pieces(stream, size)):
+                whole = end
+                for line in lines.split(b"\n")[:-1]:
+                    found = _read_line(line, problems)
+                    if found is not None:
+                        yield found
+            problems.torn = whole < size
 
     def remove(self, names: Collection[str]) -> int:
         """Drop all lines of these names; answer how many.
@@ -180,6 +182,17 @@ class XlogDb:
             return True
         return any(True for _ in archived_files(self.layout, None))
 
+    def _link_legacy_name(self) -> None:
+        """Let `wals/xlog.db` lead to the index: monitoring scripts from before 3.13 read it.
+
+        The original leaves a link alone, and unlinks it when it builds the index anew.
+        """
+        if not os.path.lexists(self.layout.legacy_xlogdb):
+            try:
+                symlink(os.path.relpath(self.path, self.layout.wals_directory), self.layout.legacy_xlogdb)
+            except OSError:
+                return  # no links here: only such scripts miss it
+
     def _replace(self, select: Callable[[list[bytes]], list[bytes]]) -> int:
         with self._locks.xlogdb():
             try:
@@ -214,6 +227,7 @@ class XlogDb:
             new.publish(replace=True)
         if os.path.isfile(self.layout.legacy_xlogdb) and not os.path.islink(self.layout.legacy_xlogdb):
             remove([self.layout.legacy_xlogdb])
+        self._link_legacy_name()
         kinds = counts.by_kind
         return RebuildResult(
             self.layout.server_name, kinds["history"], kinds["labels"], kinds["segments"], kinds["partial"]
@@ -272,10 +286,13 @@ def _sorted_entries(directory: str) -> list[os.DirEntry[str]]:
         return []
 
 
+def _pieces(source: BinaryIO, size: int) -> Iterator[bytes]:
+    while size > 0 and (piece := source.read(min(_CHUNK, size))):
+        yield piece
+        size -= len(piece)
+
+
 def _read_line(line: bytes, problems: IndexProblems) -> WalFile | None:
-    if not line.endswith(b"\n"):
-        problems.torn = True
-        return None
     found = parse_line(line)
     if found is None:
         if line.strip():
@@ -290,13 +307,7 @@ def _read_line(line: bytes, problems: IndexProblems) -> WalFile | None:
 
 def _whole_lines(source: BinaryIO) -> Iterator[list[bytes]]:
     """The lines of the index, many at once and normalised to five columns; a torn last line is left out."""
-    rest = b""
-    while chunk := source.read(_CHUNK):
-        text, end, tail = (rest + chunk).rpartition(b"\n")
-        rest = tail
-        if not end:
-            continue
-        text += end
+    for text, _ in whole_lines(_pieces(source, os.fstat(source.fileno()).st_size)):
         lines = text.splitlines(keepends=True)
         if text.count(b"\t") != 4 * len(lines) or b"\n\n" in text:
             lines = [found.line() for line in lines if (found := parse_line(line)) is not None]

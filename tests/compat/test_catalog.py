@@ -14,6 +14,7 @@ import pytest
 from barman import clock
 from barman.catalog import backup_info_file
 from barman.catalog.backup_info import BackupInfo, Tablespace
+from barman.catalog.wal_file import WalFile
 from barman.errors import LockBusy
 from barman.retention import policy as retention_policy
 from barman.retention.report import report
@@ -383,3 +384,17 @@ def test_the_original_is_found_or_the_test_says_why(monkeypatch, tmp_path):
     assert program is not None
     monkeypatch.setenv("BARMAN_TEST_UPSTREAM", program)
     assert find_upstream() == program
+
+
+def test_the_old_name_of_the_index_disturbs_no_command_of_the_original(catalog, upstream):
+    for number in (1, 2):
+        name = f"00000001000000000000000{number}"
+        write(catalog.layout.wal_path(name), "wal")
+        catalog.xlogdb.append([WalFile(name, 3, 5.0)])
+    assert os.path.islink(catalog.layout.legacy_xlogdb)
+    upstream.run("rebuild-xlogdb", "main")
+    assert [line.split()[0] for line in read(catalog.layout.legacy_xlogdb).splitlines()] == [name[:-1] + "1", name]
+    os.unlink(catalog.layout.xlogdb)
+    upstream.run("archive-wal", "main")
+    upstream.run("rebuild-xlogdb", "main")
+    assert len(read(catalog.layout.xlogdb).splitlines()) == 2

@@ -279,3 +279,13 @@ def test_an_open_index_outlives_a_rewrite(archive: Archive) -> None:
         assert index.range_stats(segment_name(0)).count == 1000
     with WalIndex.open(archive) as index:
         assert index.range_stats(segment_name(0)).count == 100
+
+
+def test_zeros_that_a_power_loss_left_are_one_line_of_garbage(archive: Archive) -> None:
+    lines = [WalFile(segment_name(number), 16, 5.0).line() for number in range(3)]
+    archive.write_index(lines[0] + bytes(30 << 20) + b"\n" + lines[1])
+    with WalIndex.open(archive) as index:
+        assert (index.count, index.problems.garbage) == (2, 1)
+    archive.write_index(lines[0] + bytes(30 << 20) + b"\n" + lines[1] + lines[2])
+    with WalIndex.open(archive) as index:
+        assert [file.name for file in index.files()] == [segment_name(number) for number in range(3)]

@@ -1,14 +1,16 @@
 """The index of the WAL archive."""
 
+import dataclasses
 import gzip
 import os
 import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from barman.catalog.wal_file import WalFile
-from barman.catalog.xlogdb import IndexProblems, RebuildResult
+from barman.catalog.xlogdb import IndexProblems, RebuildResult, XlogDb
 from barman.report import MemoryReporter
 from tests.support.wal_archive import Archive, segment_name
 
@@ -49,7 +51,20 @@ def test_a_scan_counts_what_is_no_line_and_goes_on(archive: Archive) -> None:
     problems = IndexProblems()
     assert list(archive.xlogdb.scan(problems)) == [wal(2), wal(1), wal(2)]
     assert (problems.blank, problems.garbage, problems.torn, problems.any) == (1, 1, True, True)
-    assert problems.first_garbage == b"rubbish here\n"
+    assert problems.first_garbage == b"rubbish here"
+
+
+def test_a_line_without_end_costs_neither_memory_nor_the_lines_around_it(archive: Archive) -> None:
+    zeros = bytes(20 << 20)
+    archive.write_index(wal(1).line() + zeros + b"\n" + wal(2).line() + zeros)
+    problems = IndexProblems()
+    tracemalloc.start()
+    assert list(archive.xlogdb.scan(problems)) == [wal(1), wal(2)]
+    assert archive.xlogdb.remove([wal(1).name]) == 1
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
+    assert (problems.garbage, problems.torn) == (1, True)
+    assert archive.index_text() == wal(2).line()
 
 
 def test_a_missing_index_has_no_lines(archive: Archive) -> None:
@@ -156,7 +171,26 @@ def test_the_first_use_builds_a_missing_index_and_retires_the_old_one(archive: A
     assert archive.xlogdb.ensure() is True
     assert archive.xlogdb.ensure() is False
     assert [file.name for file in archive.xlogdb.scan()] == [segment_name(1)]
-    assert not os.path.exists(archive.layout.legacy_xlogdb)
+    assert os.path.islink(archive.layout.legacy_xlogdb)
+
+
+def test_the_old_name_leads_to_the_index_for_scripts_that_read_it(archive: Archive) -> None:
+    archive.write_index(wal(1).line())
+    archive.xlogdb.append([wal(2)])
+    assert os.readlink(archive.layout.legacy_xlogdb) == "main-xlog.db"
+    assert archive.xlogdb.remove([wal(1).name]) == 1
+    assert Path(archive.layout.legacy_xlogdb).read_bytes() == wal(2).line()
+    Path(archive.layout.xlogdb).unlink()
+    archive.put(segment_name(2))
+    assert archive.xlogdb.ensure() is True
+    assert Path(archive.layout.legacy_xlogdb).read_bytes() == archive.index_text()
+
+
+def test_the_old_name_leads_to_an_index_in_another_directory(archive: Archive, tmp_path: Path) -> None:
+    elsewhere = dataclasses.replace(archive.layout, xlogdb_directory=str(tmp_path / "elsewhere"))
+    os.mkdir(elsewhere.xlogdb_directory)
+    XlogDb(elsewhere, archive.locks).append([wal(1)])
+    assert os.path.samefile(elsewhere.legacy_xlogdb, elsewhere.xlogdb)
 
 
 def test_an_empty_index_over_a_full_archive_is_rebuilt(archive: Archive) -> None:
