@@ -98,7 +98,7 @@ def sources_of(server: Server) -> list[tuple[WalSource, int]]:
 
 def _is_archived(catalog: Catalog, name: str) -> bool:
     """Whether a file is in the archive and in its index."""
-    return catalog.wals.exists(name) and bool(listed_names(catalog.xlogdb.path, [name]))
+    return catalog.wals.exists(name) and bool(listed_names(catalog, [name]))
 
 
 def configured_filters(config: ServerConfig) -> CustomFilters:
@@ -205,11 +205,13 @@ class _Run:
         if item.decision is Decision.LEAVE:
             self._report_left(item)
             return False
+        if item.decision is Decision.IDENTICAL:
+            # Nothing new: mostly the segment that was kept in the queue for pg_receivewal.
+            result.identical += 1
+            return False
         self._reporter.info(f"\t{name}")
         if item.decision is Decision.CONFLICTING:
             self._report_conflict(item)
-        elif item.decision is Decision.IDENTICAL:
-            result.identical += 1
         elif item.wal is not None:
             result.archived += 1
             result.bytes_received += item.found.size

@@ -52,7 +52,7 @@ def commit(catalog: Catalog, group: Sequence[Prepared], custom: CustomFilters | 
         # Whoever published it may have been killed before this.
         durable.sync_file(item.final_path)
     durable.sync_directories(os.path.dirname(item.final_path) for item in identical)
-    listed = listed_names(catalog.xlogdb.path, [item.found.name for item in identical])
+    listed = listed_names(catalog, [item.found.name for item in identical])
     lines = [
         item.wal or describe(item.found.name, item.final_path, custom)
         for item in group
@@ -69,10 +69,18 @@ def describe(name: str, path: str, custom: CustomFilters | None = None) -> WalFi
     return WalFile(name, facts.st_size, facts.st_mtime, compression, encryption)
 
 
-def listed_names(index: str, names: Collection[str]) -> set[str]:
-    """Those of the names that have a line in the index. Searched from the end, where recent files are."""
+def listed_names(catalog: Catalog, names: Collection[str]) -> set[str]:
+    """Those of the names that have a line in the index. Searched from the end, where recent files are.
+
+    Under the index's lock: the original rewrites in place, and a file that shrinks below its mapping kills the reader.
+    """
     if not names:
         return set()
+    with catalog.locks.xlogdb():
+        return _search(catalog.xlogdb.path, names)
+
+
+def _search(index: str, names: Collection[str]) -> set[str]:
     try:
         with open(index, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return {name for name in names if _has_line(content, name.encode("ascii"))}

@@ -58,7 +58,14 @@ class Staging:
                 self._make_place(os.path.dirname(final_path))
             if judgement.decision is not Decision.ARCHIVE:
                 return Prepared(found, judgement.decision, final_path, judgement.reasons)
-            return self._stage(found, inspection, final_path)
+            try:
+                return self._stage(found, inspection, final_path)
+            except FileNotFoundError:
+                if os.path.isdir(os.path.dirname(final_path)):
+                    raise
+                # A removal of old WAL has emptied the directory, and taken it away before the first file was in it.
+                self._make_place(os.path.dirname(final_path), again=True)
+                return self._stage(found, inspection, final_path)
         except OSError as error:
             if error.filename != found.path:
                 raise
@@ -126,10 +133,10 @@ class Staging:
         with self._guard:
             self._open.add(path)
 
-    def _make_place(self, directory: str) -> None:
+    def _make_place(self, directory: str, *, again: bool = False) -> None:
         """Create a directory of the archive and remove what killed runs left there; once a run."""
         with self._guard:
-            if directory not in self._swept:
+            if again or directory not in self._swept:
                 durable.make_directory(directory)
                 durable.sweep_temporaries(directory)
                 self._swept.add(directory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -83,14 +84,38 @@ def test_a_missing_index_is_rebuilt_with_the_group(server: Server) -> None:
     assert [file.name for file in server.catalog.xlogdb.scan()] == NAMES[:2]
 
 
-def test_lines_are_found_at_the_start_in_the_middle_and_at_the_end_but_not_torn(tmp_path: Path) -> None:
-    index = tmp_path / "index"
-    assert listed_names(str(index), NAMES) == set()
+def test_lines_are_found_at_the_start_in_the_middle_and_at_the_end_but_not_torn(server: Server) -> None:
+    index = Path(server.catalog.xlogdb.path)
+    assert listed_names(server.catalog, NAMES) == set()
     index.write_bytes(b"")
-    assert listed_names(str(index), NAMES) == set()
+    assert listed_names(server.catalog, NAMES) == set()
     lines = [WalFile(name, 1, 1.5).line() for name in NAMES]
     index.write_bytes(b"".join(lines))
-    assert listed_names(str(index), NAMES) == set(NAMES)
+    assert listed_names(server.catalog, NAMES) == set(NAMES)
     index.write_bytes(b"".join(lines)[:-1])
-    assert listed_names(str(index), NAMES) == set(NAMES[:2])
-    assert listed_names(str(index), [f"{NAMES[0]}.partial"]) == set()
+    assert listed_names(server.catalog, NAMES) == set(NAMES[:2])
+    assert listed_names(server.catalog, [f"{NAMES[0]}.partial"]) == set()
+
+
+def test_lines_are_looked_for_while_nobody_rewrites_the_index(server: Server) -> None:
+    commit(server.catalog, [prepare(server, NAMES[0])])
+    answer: list[set[str]] = []
+    with server.catalog.locks.xlogdb():
+        asking = threading.Thread(target=lambda: answer.append(listed_names(server.catalog, NAMES)))
+        asking.start()
+        asking.join(0.2)
+        assert answer == []
+    asking.join()
+    assert answer == [{NAMES[0]}]
+
+
+def test_a_directory_that_a_removal_took_away_is_made_again(server: Server) -> None:
+    directory = os.path.dirname(server.catalog.layout.wal_path(NAMES[0]))
+    with Staging(server.catalog, None) as staging:
+        first = staging.prepare(found(server, NAMES[0]))
+        os.unlink(first.temporary)
+        os.rmdir(directory)
+        prepared = staging.prepare(found(server, NAMES[1]))
+        assert prepared.decision is Decision.ARCHIVE
+        commit(server.catalog, [prepared])
+    assert os.listdir(directory) == [NAMES[1]]
