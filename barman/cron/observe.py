@@ -9,6 +9,7 @@ from barman.catalog.backup_info import BackupStatus
 from barman.clock import sleep
 from barman.cron.plan import Observation, ReceiverObservation
 from barman.fs.lock import who_holds
+from barman.postgres.wal_name import is_wal_name
 
 if TYPE_CHECKING:
     from barman.catalog.catalog import Catalog
@@ -42,7 +43,7 @@ def observe(config: ServerConfig, catalog: Catalog) -> Observation:
     records, _ = catalog.backups.list()
     return Observation(
         passive=config.passive_node,
-        queued=_queued(config),
+        queued=_queued(config, catalog),
         archiver_busy=catalog.locks.is_held("archive-wal"),
         backup_running=catalog.locks.is_held("backup"),
         waiting=tuple(sorted(i for i, info in records.items() if info.status == BackupStatus.WAITING_FOR_WALS)),
@@ -52,20 +53,23 @@ def observe(config: ServerConfig, catalog: Catalog) -> Observation:
     )
 
 
-def _queued(config: ServerConfig) -> int:
+def _queued(config: ServerConfig, catalog: Catalog) -> int:
     count = 0
     if config.passive_node:
         return count
     if config.streaming_archiver:
-        # The newest file is the one that pg_receivewal writes, or has just ended.
-        count += max(0, _visible_files(config.streaming_wals_directory) - 1)
+        names = _visible_files(config.streaming_wals_directory)
+        # The newest file is the one that pg_receivewal writes, or a segment that stays when it is archived.
+        newest = max(names, default="")
+        stays = newest.endswith(".partial") or (is_wal_name(newest) and catalog.wals.exists(newest))
+        count += len(names) - stays
     if config.archiver:
-        count += _visible_files(config.incoming_wals_directory)
+        count += len(_visible_files(config.incoming_wals_directory))
     return count
 
 
-def _visible_files(directory: str) -> int:
+def _visible_files(directory: str) -> list[str]:
     try:
-        return sum(not name.startswith(".") and not name.endswith(".tmp") for name in os.listdir(directory))
+        return [name for name in os.listdir(directory) if not name.startswith(".") and not name.endswith(".tmp")]
     except FileNotFoundError:
-        return 0
+        return []
