@@ -65,6 +65,8 @@ def commands_page() -> str:
         "|---|---|",
     ]
     lines += [f"| `{spelling(action)}` | {text_of(action)} |" for action in actions_of(global_parser())]
+    lines += ["", "| command | does |", "|---|---|"]
+    lines += [f"| [{command.name}](#{command.name}) | {command.help} |" for command in COMMANDS]
     for command in COMMANDS:
         aliases = f" (also `{'`, `'.join(command.aliases)}`)" if command.aliases else ""
         lines += ["", f"## {command.name}", "", f"{command.help}{aliases}.", "", "```text", usage(command), "```", ""]
@@ -109,7 +111,9 @@ def manual() -> str:
         roff(
             "0 success; 1 an error was reported or a check failed; 2 wrong usage, or a critical result of check --nagios;"
         ),
-        roff("3 get-wal: not a WAL name, or the output cannot be opened."),
+        roff(
+            "get-wal: 3 not a WAL name, or the output cannot be opened; 4 the archive cannot be used; 99 the WAL ends here."
+        ),
         ".SH FILES",
         roff("~/.barman.conf, /etc/barman.conf, /etc/barman/barman.conf"),
         ".SH SEE ALSO",

@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_servers(parser)
     parser.add_argument("--name", type=_name, help="a name for the backup, usable wherever its id is")
     parser.add_argument(
-        "--incremental", metavar="BACKUP_ID", help="take a block-level incremental backup from this parent"
+        "--incremental",
+        metavar="BACKUP_ID",
+        help="take a block-level incremental backup from this parent (not supported yet)",
     )
     parser.add_argument("-w", "--wait", action="store_true", help="wait until all WAL of the backup is archived")
     parser.add_argument(

@@ -44,15 +44,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_targets(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--target-time", metavar="TS", help="recover to a moment; without a zone: this host's")
+    parser.add_argument(
+        "--target-time", metavar="TS", help="recover to a moment; write the time zone, else it is that of this host"
+    )
     parser.add_argument("--target-xid", metavar="XID", help="recover to a transaction")
     parser.add_argument("--target-lsn", metavar="LSN", help="recover to a WAL position")
     parser.add_argument("--target-name", metavar="NAME", help="recover to a restore point")
     parser.add_argument("--target-immediate", action="store_true", help="recover just to a consistent state")
-    parser.add_argument("--target-tli", metavar="TLI", type=_timeline, help="timeline: a number, current or latest")
+    parser.add_argument(
+        "--target-tli",
+        metavar="TLI",
+        type=_timeline,
+        help="timeline to follow: a number, current (the backup's) or latest; without it the target decides",
+    )
     parser.add_argument("--exclusive", action="store_true", help="stop just before the target instead of after it")
     parser.add_argument(
-        "--target-action", choices=("pause", "shutdown", "promote"), help="what the server does at the target"
+        "--target-action",
+        choices=("pause", "shutdown", "promote"),
+        help="at the target: wait (pause, PostgreSQL's default), stop, or open the server (promote)",
     )
     parser.add_argument("--standby-mode", action="store_true", help="restore a standby")
 
@@ -62,7 +71,7 @@ def _add_wal(parser: argparse.ArgumentParser) -> None:
         "--get-wal", dest="get_wal", action="store_true", default=None, help="let the server fetch WAL from Barman"
     )
     parser.add_argument(
-        "--no-get-wal", dest="get_wal", action="store_false", help="copy WAL, whatever recovery_options says"
+        "--no-get-wal", dest="get_wal", action="store_false", help="copy WAL now, whatever recovery_options says"
     )
     parser.add_argument("--partial-wal", action="store_true", help="deliver .partial WAL files too")
     parser.add_argument("--restore-command", metavar="COMMAND", help="with get-wal: the restore_command to write")
@@ -75,10 +84,14 @@ def _add_wal(parser: argparse.ArgumentParser) -> None:
         "--skip-archive-wal", action="store_true", help="do not archive waiting WAL first; it is then not restored"
     )
     parser.add_argument(
-        "--staging-wal-directory", metavar="DIR", help="where WAL for a recovery target goes (DESTINATION/barman_wal)"
+        "--staging-wal-directory",
+        metavar="DIR",
+        help="directory for the WAL of a recovery with a target, removed at its end (default: DESTINATION/barman_wal)",
     )
     parser.add_argument(
-        "--recovery-conf-filename", metavar="FILE", help="file for the recovery settings (postgresql.auto.conf)"
+        "--recovery-conf-filename",
+        metavar="FILE",
+        help="file name for the recovery settings (default: postgresql.auto.conf)",
     )
     parser.add_argument("--recovery-option-port", metavar="PORT", type=at_least(1), help=argparse.SUPPRESS)
 
@@ -91,34 +104,63 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="restore a tablespace to another directory; may be given several times",
     )
-    parser.add_argument("--remote-ssh-command", metavar="COMMAND", help="restore to another host")
-    parser.add_argument("--staging-path", metavar="DIR", type=_absolute, help="where backups are unpacked or combined")
-    parser.add_argument("--staging-location", choices=("local", "remote"), help="host of the staging path")
+    parser.add_argument("--remote-ssh-command", metavar="COMMAND", help="restore to another host (not supported yet)")
+    parser.add_argument(
+        "--staging-path", metavar="DIR", type=_absolute, help="where backups are unpacked or combined (no effect yet)"
+    )
+    parser.add_argument(
+        "--staging-location", choices=("local", "remote"), help="host of the staging path (no effect yet)"
+    )
     parser.add_argument("--local-staging-path", metavar="DIR", type=_absolute, help=argparse.SUPPRESS)
     parser.add_argument("--recovery-staging-path", metavar="DIR", type=_absolute, help=argparse.SUPPRESS)
-    parser.add_argument("--combine-mode", choices=("copy", "link", "clone", "copy-file-range"), help="for incrementals")
+    parser.add_argument(
+        "--combine-mode",
+        choices=("copy", "link", "clone", "copy-file-range"),
+        help="for incremental backups (no effect yet)",
+    )
     parser.add_argument(
         "--delta-restore",
         dest="delta_restore",
         action="store_true",
         default=None,
-        help="overwrite what differs in a destination that is not empty",
+        help="overwrite what differs in a destination that is not empty (not supported yet)",
     )
-    parser.add_argument("--no-delta-restore", dest="delta_restore", action="store_false", help="demand an empty one")
+    parser.add_argument(
+        "--no-delta-restore", dest="delta_restore", action="store_false", help="demand an empty destination"
+    )
 
 
 def _add_copy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-j", "--jobs", metavar="N", type=at_least(1), help="files copied at once")
-    parser.add_argument("--jobs-start-batch-size", metavar="N", type=at_least(1), help="remote: workers at once")
-    parser.add_argument("--jobs-start-batch-period", metavar="SECONDS", type=at_least(1), help="remote: pause")
-    parser.add_argument("--bwlimit", metavar="KBPS", type=at_least(0), help="remote: limit of the transfer")
-    parser.add_argument("--retry-times", metavar="N", type=at_least(0), help="remote: how often a copy is repeated")
-    parser.add_argument("--no-retry", dest="retry_times", action="store_const", const=0, help="remote: never repeat")
-    parser.add_argument("--retry-sleep", metavar="SECONDS", type=at_least(0), help="remote: pause before repeating")
     parser.add_argument(
-        "--network-compression", dest="network_compression", action="store_true", default=None, help="remote only"
+        "--jobs-start-batch-size", metavar="N", type=at_least(1), help="remote restores: workers started at once"
     )
-    parser.add_argument("--no-network-compression", dest="network_compression", action="store_false", help="remote")
+    parser.add_argument(
+        "--jobs-start-batch-period", metavar="SECONDS", type=at_least(1), help="remote restores: pause between starts"
+    )
+    parser.add_argument("--bwlimit", metavar="KBPS", type=at_least(0), help="remote restores: limit of the transfer")
+    parser.add_argument(
+        "--retry-times", metavar="N", type=at_least(0), help="remote restores: how often a copy is repeated"
+    )
+    parser.add_argument(
+        "--no-retry", dest="retry_times", action="store_const", const=0, help="remote restores: never repeat"
+    )
+    parser.add_argument(
+        "--retry-sleep", metavar="SECONDS", type=at_least(0), help="remote restores: pause before repeating"
+    )
+    parser.add_argument(
+        "--network-compression",
+        dest="network_compression",
+        action="store_true",
+        default=None,
+        help="remote restores: compress the transfer",
+    )
+    parser.add_argument(
+        "--no-network-compression",
+        dest="network_compression",
+        action="store_false",
+        help="remote restores: do not compress",
+    )
 
 
 def _add_snapshots(parser: argparse.ArgumentParser) -> None:
