@@ -51,7 +51,9 @@ def command_lines(text: str) -> Iterator[str]:
         if language == "sh":
             yield from (line for line in block.splitlines() if re.search(r"(?:^|\s|/)barman -?\w", line))
         elif language == "text":
-            yield from (line for line in block.splitlines() if re.match(r"[\d*]+ [\d* ]+ +barman  barman ", line))
+            yield from (
+                line for line in block.splitlines() if re.match(r"[\d*]+ [\d* ]+ +barman  /usr/local/bin/barman ", line)
+            )
     yield from INLINE.findall(FENCE.sub("", text))
 
 
@@ -59,7 +61,7 @@ def arguments_of(line: str) -> list[str]:
     """The words after the program's name, up to a pipe or redirection; none when the line runs another program."""
     words = shlex.split(line.removeprefix("$ "), comments=True)
     for index, word in enumerate(words):
-        following = words[index + 1 : index + 2]
+        following = [name.rpartition("/")[2] for name in words[index + 1 : index + 2]]
         # The user `barman` stands before `--` or before the program, or after an option.
         if word.rpartition("/")[2] != "barman" or following in ([], ["--"], ["barman"]):
             continue
