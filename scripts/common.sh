@@ -69,7 +69,7 @@ environment() {
 
 # Where the programs of one PostgreSQL major version are; empty when there is none.
 postgresql_bindir() {
-    for directory in /usr/lib/postgresql/"$1"/bin /usr/pgsql-"$1"/bin "$cache/postgresql-$1"/*/pginstall/bin /opt/pg"$1"/bin; do
+    for directory in /usr/lib/postgresql/"$1"/bin /usr/pgsql-"$1"/bin "$cache/postgresql-$1"/*/pginstall/bin; do
         [ -x "$directory/postgres" ] && { printf '%s\n' "$directory"; return 0; }
     done
     return 1

@@ -28,7 +28,7 @@ from tests.support.catalog_builder import (
     read,
     write,
 )
-from tests.support.fix_upstream import INACTIVE_SERVER, Upstream, find_upstream, write_config
+from tests.support.fix_upstream import INACTIVE_SERVER, Upstream, find_upstream, own_environment, write_config
 
 pytestmark = pytest.mark.compat
 
@@ -300,7 +300,9 @@ def test_we_see_the_original_at_work_and_stay_out(catalog, upstream, tmp_path):
     add_backup(catalog, A)
     configure(upstream, pre_delete_script=f"touch {tmp_path}/in; sleep 30 & echo $! > {tmp_path}/sleeper; wait")
     child = subprocess.Popen(
-        [upstream.program, "-c", upstream.config_file, "delete", "main", A], stdout=subprocess.DEVNULL
+        [upstream.program, "-c", upstream.config_file, "delete", "main", A],
+        stdout=subprocess.DEVNULL,
+        env=own_environment(),
     )
     try:
         until = time.monotonic() + 20

@@ -36,14 +36,10 @@ import psycopg2
 import psycopg2.extensions
 import pytest
 
+from tests.support import places
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 VERSIONS = ("15", "17", "18")
-_SEARCH = (
-    "/usr/lib/postgresql/*/bin",
-    "/usr/pgsql-*/bin",
-    "/opt/pg*/bin",
-    str(REPOSITORY / ".cache" / "postgresql" / "*" / "bin"),
-)
 _RUNS_AS_ROOT = os.geteuid() == 0
 _SERVER_USER = "postgres" if _RUNS_AS_ROOT else pwd.getpwuid(os.geteuid()).pw_name
 
@@ -66,7 +62,7 @@ def find_bindirs() -> dict[str, str]:
     """Major version → directory of its programs."""
     found: dict[str, str] = {}
     configured = [item for item in os.environ.get("BARMAN_TEST_PG_BINDIRS", "").split(":") if item]
-    for directory in [*configured, *(path for pattern in _SEARCH for path in sorted(glob.glob(pattern)))]:
+    for directory in [*configured, *(path for pattern in places.POSTGRESQL for path in sorted(glob.glob(pattern)))]:
         program = os.path.join(directory, "postgres")
         if os.access(program, os.X_OK) and os.access(os.path.join(directory, "initdb"), os.X_OK):
             match = re.search(r"\b(\d+)[.a-z]", _output([program, "--version"]))
@@ -79,7 +75,7 @@ def require_version(version: str) -> str:
     """The directory of this version's programs; skips the test without it, fails in CI."""
     directory = find_bindirs().get(version)
     if directory is None:
-        reason = f"PostgreSQL {version} is not installed (looked at BARMAN_TEST_PG_BINDIRS and {', '.join(_SEARCH)})"
+        reason = f"PostgreSQL {version} is not installed (looked at BARMAN_TEST_PG_BINDIRS and {', '.join(places.POSTGRESQL)})"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)

@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
-DEFAULT = "/opt/upstream/bin/barman"
+from tests.support import places
+
+
+def own_environment(**variables: str) -> dict[str, str]:
+    """The environment of the original: without our checkout on its module path, or it would run our code."""
+    return {**{name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, **variables}
 
 
 def skip_or_fail(reason: str) -> None:
@@ -21,7 +26,7 @@ def skip_or_fail(reason: str) -> None:
 
 def find_upstream() -> str:
     """The original's program: BARMAN_TEST_UPSTREAM, or the usual place. Skips the test when there is none."""
-    path = os.environ.get("BARMAN_TEST_UPSTREAM", DEFAULT)
+    path = os.environ.get("BARMAN_TEST_UPSTREAM", places.UPSTREAM)
     found = shutil.which(path)
     if found is None:
         skip_or_fail(f"the original barman is not installed: no program {path} (set BARMAN_TEST_UPSTREAM)")
@@ -57,7 +62,7 @@ class Upstream:
             capture_output=True,
             timeout=120,
             check=False,
-            env={**os.environ, "HOME": os.path.dirname(self.config_file)},
+            env=own_environment(HOME=os.path.dirname(self.config_file)),
         )
         ran = Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
         if check and ran.code != 0:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from barman.errors import InvalidWalName
 from barman.postgres.lsn import Lsn
 from barman.wal.header import LONG_HEADER_SIZE, MAGICS, PageHeader, judge
+from tests.support.fix_postgres import require_version
 from tests.support.wal_builder import MB, PAGE_MAGIC, SYSTEM_ID, long_header
 
 NAME = "0000000100000002000000FE"
-BIN_DIRECTORIES = {15: "/usr/lib/postgresql/15/bin", 17: "/opt/pg17/bin", 18: "/opt/pg18/bin"}
 
 
 def test_a_sound_segment_is_what_its_name_says() -> None:
@@ -101,9 +101,7 @@ def test_only_names_of_segments_are_judged() -> None:
 @pytest.mark.postgres
 @pytest.mark.parametrize(("version", "megabytes"), [(15, 16), (17, 1), (18, 64)])
 def test_segments_written_by_postgresql_are_sound(version: int, megabytes: int) -> None:
-    directory = BIN_DIRECTORIES[version]
-    if not os.path.exists(os.path.join(directory, "initdb")):
-        pytest.skip(f"PostgreSQL {version} is not installed")
+    directory = require_version(str(version))
     with tempfile.TemporaryDirectory(dir="/tmp") as home:
         as_user: list[str] = []
         if os.geteuid() == 0:
