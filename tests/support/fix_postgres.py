@@ -75,7 +75,8 @@ def require_version(version: str) -> str:
     """The directory of this version's programs; skips the test without it, fails in CI."""
     directory = find_bindirs().get(version)
     if directory is None:
-        reason = f"PostgreSQL {version} is not installed (looked at BARMAN_TEST_PG_BINDIRS and {', '.join(places.POSTGRESQL)})"
+        looked = ", ".join(places.POSTGRESQL)
+        reason = f"PostgreSQL {version} is not installed (looked at BARMAN_TEST_PG_BINDIRS and {looked})"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
