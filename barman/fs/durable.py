@@ -286,13 +286,20 @@ def remove(paths: Iterable[str]) -> None:
 
 
 def move(source: str, target: str) -> None:
-    """Give a file another name or directory, never clobbering: FileExistsError. Works across file systems."""
+    """Give a file another name or directory, never clobbering: FileExistsError.
+
+    Regular files and links can go to another file system; a link is not followed, and what is neither stays: OSError.
+    """
     try:
         _rename_new(source, target)
     except OSError as error:
-        if error.errno != errno.EXDEV:
+        mode = os.lstat(source).st_mode
+        if error.errno != errno.EXDEV or not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
             raise
-        copy_file(source, target)
+        if stat.S_ISLNK(mode):
+            os.symlink(os.readlink(source), target)
+        else:
+            copy_file(source, target)
         os.unlink(source)
     sync_directories([os.path.dirname(os.path.abspath(target)), os.path.dirname(os.path.abspath(source))])
 

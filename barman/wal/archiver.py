@@ -245,7 +245,13 @@ class _Run:
         )
         for found in foreign:
             reason = reasons.get(found.name, "")
-            path = self._move(found, "unknown", reason or "it is not a regular file with the name of a WAL file")
+            try:
+                path = self._move(found, "unknown", reason or "it is not a regular file with the name of a WAL file")
+            except OSError as error:
+                # A pipe or a directory, and errors/ on another file system: nothing else may wait for the operator.
+                self._result.left += 1
+                self._reporter.error(f"'{found.path}' does not belong there and cannot be moved: {error.strerror}")
+                continue
             self._reporter.info(f"\t{found.name}")
             if reason:
                 self._result.refused += 1

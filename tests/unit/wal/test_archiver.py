@@ -402,6 +402,21 @@ def _small_disk(tmp_path: Path):  # type: ignore[no-untyped-def]  # a generator 
     subprocess.run(["umount", place], check=True)
 
 
+def test_what_cannot_go_to_another_file_system_stays_and_stops_nothing(small_disk: Path, tmp_path: Path) -> None:
+    server = make_server(tmp_path, errors_directory=str(small_disk))
+    os.mkfifo(os.path.join(incoming(server), A))
+    os.symlink("/etc/passwd", os.path.join(incoming(server), B))
+    drop(incoming(server), C)
+    drop(incoming(server), "junk", b"x")
+    result, reporter = archive(server)
+    assert (result.archived, result.unknown, result.left) == (1, 2, 1)
+    assert reporter.failed
+    assert os.listdir(incoming(server)) == [A]
+    moved = {name.split(".")[0]: os.path.join(small_disk, name) for name in errors(server)}
+    assert os.readlink(moved[B]) == "/etc/passwd"
+    assert Path(moved["junk"]).read_bytes() == b"x"
+
+
 def test_a_full_disk_is_named_and_the_next_run_goes_on(small_disk: Path, tmp_path: Path) -> None:
     server = make_server(tmp_path, wals_directory=str(small_disk))
     names = [segment_name(number) for number in range(8)]
