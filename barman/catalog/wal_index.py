@@ -227,13 +227,6 @@ class WalIndex:
         listed = (file for file in self._reader.files(start, end) if file.name not in strays)
         yield from merge((strays[name].file for name in chosen), listed, key=lambda file: file.name)
 
-    def timeline_count(self, lowest: int) -> int:
-        """How many files of every kind are listed on this timeline and all higher ones."""
-        place = self._reader.place(f"{lowest:08X}".encode())
-        new = sum(stray.listed_size is None and int(name[:8], 16) >= lowest
-                  for name, stray in self._state.strays.items())  # fmt: skip
-        return self._state.blocks.count - place.count + new
-
 
 # -- opening -----------------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ whole. All of it happens under the xlogdb lock, which the original takes too.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -132,15 +132,21 @@ class XlogDb:
         The file is replaced atomically, garbage not taken along; if none of the names is there, it is left alone.
         """
         doomed = {name.encode("ascii") for name in names}
-        return self._replace(lambda lines: [line for line in lines if line.split(b"\t", 1)[0] not in doomed])
-
-    def rewrite(self, keep: Callable[[WalFile], bool]) -> int:
-        """Keep only the lines of files that `keep` wants; answer how many were dropped. Atomic like `remove`."""
-
-        def select(lines: list[bytes]) -> list[bytes]:
-            return [line for line in lines if (file := parse_line(line)) is not None and keep(file)]
-
-        return self._replace(select)
+        with self._locks.xlogdb():
+            try:
+                source = open(self.path, "rb")  # noqa: SIM115 - closed below
+            except FileNotFoundError:
+                return 0
+            dropped = 0
+            sweep_temporaries(self.layout.xlogdb_directory)
+            with source, Temporary(self.path, mode=os.fstat(source.fileno()).st_mode & 0o777) as new:
+                for lines in _whole_lines(source):
+                    kept = [line for line in lines if line.split(b"\t", 1)[0] not in doomed]
+                    dropped += len(lines) - len(kept)
+                    new.file.write(b"".join(kept))
+                if dropped:
+                    new.publish(replace=True)
+            return dropped
 
     def ensure(self, reporter: Warner | None = None) -> bool:
         """Build the index if it is missing, or empty while the archive is not; answer whether it had to be built."""
@@ -192,26 +198,6 @@ class XlogDb:
                 symlink(os.path.relpath(self.path, self.layout.wals_directory), self.layout.legacy_xlogdb)
             except OSError:
                 return  # no links here: only such scripts miss it
-
-    def _replace(self, select: Callable[[list[bytes]], list[bytes]]) -> int:
-        with self._locks.xlogdb():
-            try:
-                source = open(self.path, "rb")  # noqa: SIM115 - closed below
-            except FileNotFoundError:
-                return 0
-            dropped = 0
-            sweep_temporaries(self.layout.xlogdb_directory)
-            with source, Temporary(self.path, mode=os.fstat(source.fileno()).st_mode & 0o777) as new:
-                for lines in _whole_lines(source):
-                    kept = select(lines)
-                    dropped += len(lines) - len(kept)
-                    new.file.write(b"".join(kept))
-                if dropped:
-                    new.commit_data()
-                    new.publish(replace=True)
-                else:
-                    new.discard()
-            return dropped
 
     def _rebuild(
         self, reporter: Warner | None, known: dict[str, WalFile], custom: CustomFilters | None = None

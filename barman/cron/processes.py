@@ -63,11 +63,6 @@ def terminate_holder(holder: LockHolder, reporter: Reporter, *, seconds: float =
     return False
 
 
-def find_receiver(locks: Locks) -> LockHolder | None:
-    """The receiver that runs, if any."""
-    return next((holder for holder in _holders(locks) if holder.task == "receive-wal"), None)
-
-
 def _end(pid: int, seconds: float) -> bool:
     if pid <= 0:  # the lock is held, but its file does not say by whom
         return False

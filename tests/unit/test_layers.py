@@ -44,7 +44,6 @@ PURE = [
     "wal/admission.py",
     "wal/required.py",
     "wal/usable.py",
-    "wal/gaps.py",
     "wal/expire.py",
     "backup/plan.py",
     "restore/select.py",

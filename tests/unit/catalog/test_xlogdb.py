@@ -96,10 +96,10 @@ def test_removing_nothing_leaves_the_file_alone(archive: Archive) -> None:
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
-def test_a_rewrite_drops_garbage_and_brings_old_lines_to_five_columns(archive: Archive) -> None:
+def test_a_removal_drops_garbage_and_brings_old_lines_to_five_columns(archive: Archive) -> None:
     old = f"{segment_name(2)}\t7\t5.0\tgzip\n".encode()
     archive.write_index(wal(1).line() + b"\n" + old + b"rubbish\n" + wal(3).line() + b"torn")
-    assert archive.xlogdb.rewrite(lambda file: file.name != segment_name(1)) == 1
+    assert archive.xlogdb.remove([segment_name(1)]) == 1
     assert archive.index_text() == WalFile(segment_name(2), 7, 5.0, "gzip").line() + wal(3).line()
 
 
