@@ -53,16 +53,20 @@ def _inspect_segment(found: Found, stream: BinaryIO, compression: str | None, sy
     verdict = header.judge(stream, name, None, system_id)
     if not verdict.ok:
         return Inspection(compression, tuple(verdict.reasons), short=found.size < header.LONG_HEADER_SIZE)
-    size = found.size if compression is None else _length(stream)
-    expected = verdict.header.segment_size if verdict.header is not None else size
+    expected = verdict.header.segment_size if verdict.header is not None else found.size
+    size = found.size if compression is None else _length(stream, expected)
     if size == expected:
         return Inspection(compression)
-    return Inspection(compression, (f"its size is {size} bytes, a segment has {expected}",), short=size < expected)
+    told = f"its size is {size} bytes" if compression is None or size < expected else "it is longer than it should be"
+    return Inspection(compression, (f"{told}, a segment has {expected}",), short=size < expected)
 
 
-def _length(stream: BinaryIO) -> int:
-    """The plain size of a stream, of which some was read already."""
-    while stream.read(CHUNK):
+def _length(stream: BinaryIO, enough: int) -> int:
+    """The plain size of a stream, of which some was read already; what exceeds `enough` is not read to its end.
+
+    A few megabytes can be made to decode into terabytes.
+    """
+    while stream.tell() <= enough and stream.read(CHUNK):
         pass
     return stream.tell()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,17 @@ def test_a_file_that_is_not_what_its_name_says_never_enters(kind: str, tmp_path:
     assert Path(server.catalog.layout.errors_directory, name).read_bytes() == data
     drop(incoming(server), A)
     assert archive(server)[0].archived == 1
+
+
+def test_a_small_file_that_decodes_into_terabytes_is_refused_at_once(tmp_path: Path) -> None:
+    server = make_server(tmp_path)
+    zeros = gzip.compress(bytes(64 << 20))
+    drop(incoming(server), A, gzip.compress(segment(A)) + zeros * 200)
+    begin = time.monotonic()
+    result, reporter = archive(server)
+    assert time.monotonic() - begin < 5
+    assert result.refused == 1
+    assert "longer than it should be, a segment has 1048576" in reporter.texts("error")[0]
 
 
 def test_history_and_label_files_are_validated(tmp_path: Path) -> None:
