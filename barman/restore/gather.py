@@ -241,10 +241,18 @@ def gather_place(path: str, repository: Iterable[str], known: Callable[[str], bo
         elif not os.access(above, os.W_OK | os.X_OK):
             problem = f"'{above}' is not writable"
         return PlaceFacts(
-            path, problem=problem, enclosing_cluster=cluster, enclosing_repository=holder, device=device, free=free
+            path,
+            real,
+            problem=problem,
+            enclosing_cluster=cluster,
+            enclosing_repository=holder,
+            device=device,
+            free=free,
         )
     if not os.path.isdir(path):
-        return PlaceFacts(path, exists=True, enclosing_cluster=cluster, enclosing_repository=holder, device=device)
+        return PlaceFacts(
+            path, real, exists=True, enclosing_cluster=cluster, enclosing_repository=holder, device=device
+        )
     try:
         names = tuple(sorted(_names(path)))
     except OSError as error:
@@ -256,6 +264,7 @@ def gather_place(path: str, repository: Iterable[str], known: Callable[[str], bo
     used, foreign = (0, ()) if known is None or not names else _look_inside(path, known)
     return PlaceFacts(
         path,
+        real,
         exists=True,
         is_directory=True,
         names=names,

@@ -83,6 +83,31 @@ def judge_place(place: PlaceFacts, marker: Marker, *, what: str, left: Marker | 
     ]
 
 
+def judge_overlap(layouts: Layouts, places: Mapping[str, PlaceFacts]) -> list[str]:
+    """Return which places are one directory, or lie in one another, only by way of symbolic links.
+
+    Paths as they are written were judged with the layouts; files of two tablespaces in one directory would overwrite
+    each other.
+    """
+    refusals = []
+    named = list(places.values())
+    for number, place in enumerate(named):
+        for other in named[:number]:
+            if not (place.real and other.real) or _are_nested(place.path, other.path):
+                continue
+            if _are_nested(place.real, other.real):
+                what, that = layouts.name_of(place.path), layouts.name_of(other.path)
+                refusals.append(
+                    f"the {what} '{place.path}' and the {that} '{other.path}' lead to '{place.real}' and "
+                    f"'{other.real}', which are one directory or lie in one another"
+                )
+    return refusals
+
+
+def _are_nested(one: str, other: str) -> bool:
+    return is_inside(one, other) or is_inside(other, one)
+
+
 def _judge_unfinished(place: PlaceFacts, left: Marker, marker: Marker, what: str) -> list[str]:
     """Judge what an unfinished restore left: one of the same backup is begun anew over its own files."""
     path = place.path

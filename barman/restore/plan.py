@@ -10,7 +10,7 @@ from barman.errors import RestoreRefused
 from barman.postgres import data_directory
 from barman.postgres.recovery_settings import settings_file
 from barman.postgres.wal_name import HistoryName, PartialSegment, parse_wal_name
-from barman.restore.judge import judge_place, judge_space
+from barman.restore.judge import judge_overlap, judge_place, judge_space
 from barman.restore.layouts import Layouts, is_recovery_steered
 from barman.restore.marker import Marker
 from barman.restore.recovery import recovery_settings
@@ -126,6 +126,7 @@ def _reasons(gathered: Gathered, marker: Marker) -> list[str]:
     left = gathered.places[layouts.destination].marker
     for path, place in gathered.places.items():
         reasons += judge_place(place, marker, what=layouts.name_of(path), left=left)
+    reasons += judge_overlap(layouts, gathered.places)
     if gathered.backup.data is not None:
         reasons += judge_space(gathered.backup, layouts, gathered.wal, gathered.places)
     return list(dict.fromkeys(reasons))

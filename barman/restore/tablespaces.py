@@ -26,6 +26,8 @@ def parse_rules(rules: Sequence[str], backup: BackupInfo, refusals: list[str]) -
         elif name not in known:
             names = ", ".join(f"'{item}'" for item in sorted(known)) or "none"
             refusals.append(f"Invalid tablespace name '{name}' for backup '{backup.backup_id}': it has {names}")
+        elif relocated.get(name, posixpath.normpath(location)) != posixpath.normpath(location):
+            refusals.append(f"tablespace '{name}' is sent to two places: '{relocated[name]}' and '{location}'")
         else:
             relocated[name] = posixpath.normpath(location)
     return relocated

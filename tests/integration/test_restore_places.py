@@ -161,3 +161,38 @@ def test_a_backup_that_is_being_deleted_is_not_restored(
     assert "is in use" in done.err
     with FileLock(str(barman_home.home / f".pg-{backup}.lock"), shared=True):
         barman_home.run("restore", "pg", backup, str(tmp_path / "restored")).ok()
+
+
+def test_symbolic_links_do_not_make_one_directory_out_of_two(
+    newest_pg: Cluster, pg_factory: ClusterFactory, barman_home: BarmanHome, tmp_path: Path
+) -> None:
+    set_up(barman_home, newest_pg)
+    for name in ("one", "two"):
+        place = pg_factory.scratch() / name
+        place.mkdir()
+        os.chown(place, newest_pg.data.stat().st_uid, newest_pg.data.stat().st_gid)
+        newest_pg.sql(f"CREATE TABLESPACE {name} LOCATION '{place}'")
+    backup = back_up(barman_home, newest_pg)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    for destination, one, two in (
+        ("restored", "real", "link"),
+        ("restored", "real", "link/two"),
+        ("link", "real/base", "elsewhere"),
+        ("link", "elsewhere", "real"),
+    ):
+        rules = ("--tablespace", f"one:{tmp_path / one}", "--tablespace", f"two:{tmp_path / two}")
+        done = barman_home.run("restore", "pg", backup, str(tmp_path / destination), *rules)
+        assert done.rc == 1, (destination, one, two)
+        assert "which are one directory or lie in one another" in done.err
+        assert os.listdir(tmp_path / "real") == []
+    staging = ("--target-immediate", "--staging-wal-directory", str(tmp_path / "real" / "wal"))
+    rules = ("--tablespace", f"one:{tmp_path}/1", "--tablespace", f"two:{tmp_path}/2")
+    done = barman_home.run("restore", "pg", backup, str(tmp_path / "link"), *rules, *staging)
+    assert "which are one directory or lie in one another" in done.err
+
+    done = barman_home.run("restore", "pg", backup, str(tmp_path / "r"), *rules, "--tablespace", f"two:{tmp_path}/3")
+    assert "tablespace 'two' is sent to two places" in done.err
+    for text in ("", " ", "~/restored"):
+        assert barman_home.run("restore", "pg", backup, text, *rules).rc == 2
+    assert not any((tmp_path / name).exists() for name in ("1", "2", "3", "r", "restored", "elsewhere"))

@@ -34,7 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "backup_id", metavar="BACKUP_ID", help=f"{BACKUP_ID_HELP}; or auto: the newest backup that serves the target"
     )
     parser.add_argument(
-        "destination_directory", metavar="DESTINATION", help="directory for the restored cluster: missing or empty"
+        "destination_directory",
+        metavar="DESTINATION",
+        type=_destination,
+        help="directory for the restored cluster: missing or empty",
     )
     _add_targets(parser)
     _add_wal(parser)
@@ -202,6 +205,13 @@ def run(args: argparse.Namespace, context: Context) -> None:
         restore(server, _request(args, server.config, context), context.reporter, tuple(dict.fromkeys(repository)))
 
 
+def _destination(text: str) -> str:
+    if not text.strip() or text.startswith("~"):
+        # An empty variable of a script means the current directory to nobody; ~ is for the shell to replace.
+        raise argparse.ArgumentTypeError(f"'{text}' is not a directory to restore into")
+    return os.path.abspath(text)
+
+
 def _refuse_what_is_not_built(args: argparse.Namespace) -> None:
     """Refuse options that would change the result and are not there yet; those that only tune a copy are accepted."""
     if args.network_compression and not args.remote_ssh_command:
@@ -242,7 +252,7 @@ def _request(args: argparse.Namespace, config: ServerConfig, context: Context) -
     staging = args.staging_wal_directory
     return RestoreRequest(
         backup=args.backup_id,
-        destination=os.path.abspath(args.destination_directory),
+        destination=args.destination_directory,
         target_time=args.target_time,
         target_xid=args.target_xid,
         target_lsn=args.target_lsn,
