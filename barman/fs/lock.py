@@ -43,23 +43,33 @@ class FileLock:
         return self._descriptor is not None
 
     def acquire(self) -> None:
-        """Take the lock. Raises LockBusy, or BarmanError when the file cannot be opened."""
+        """Take the lock. Raises LockBusy, or BarmanError when the file cannot be opened.
+
+        The original removes lock files that nobody holds: a lock on a file which lost its name meanwhile excludes
+        nobody, and is taken again.
+        """
+        while True:
+            descriptor = self._open()
+            try:
+                self._lock(descriptor)
+                if _has_name(descriptor, self.path):
+                    break
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+        self._descriptor = descriptor
+        if not self.shared:
+            _write_pid(descriptor)
+
+    def _open(self) -> int:
         try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise BarmanError(
                 f"cannot open lock file '{self.path}': {error.strerror}",
                 hint="Check owner and permissions of barman_lock_directory.",
             ) from error
-        try:
-            self._lock(descriptor)
-            if not self.shared:
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        self._descriptor = descriptor
 
     def _lock(self, descriptor: int) -> None:
         kind = fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX
@@ -100,6 +110,22 @@ class FileLock:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def _write_pid(descriptor: int) -> None:
+    text = f"{os.getpid()}\n".encode()
+    try:
+        os.pwrite(descriptor, text, 0)
+        os.ftruncate(descriptor, len(text))
+    except OSError:
+        return  # the flock is the lock; on a full disk a deletion must be possible all the same
+
+
+def _has_name(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _read_pid(descriptor: int) -> int | None:

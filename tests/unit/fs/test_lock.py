@@ -1,6 +1,9 @@
+import fcntl
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -96,3 +99,39 @@ def test_a_lock_that_is_given_back_is_free_even_for_a_child_that_was_just_forked
     assert who_holds(path) is None
     FileLock(path).acquire()
     os.close(inherited)
+
+
+def test_a_lock_file_that_is_removed_while_somebody_waits_for_it_leaves_no_two_holders(tmp_path):
+    path = str(tmp_path / "lock")
+    waiting = FileLock(path, wait=True)
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        thread = threading.Thread(target=waiting.acquire)
+        thread.start()
+        while len([name for name in os.listdir("/proc/self/fd") if _points_to(name, path)]) < 2:
+            time.sleep(0.01)
+        os.unlink(path)
+    thread.join()
+    assert who_holds(path) == os.getpid()
+    with pytest.raises(LockBusy):
+        FileLock(path).acquire()
+
+
+def _points_to(descriptor, path):
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}") == path
+    except OSError:
+        return False
+
+
+def test_a_full_disk_keeps_nobody_from_a_lock(tmp_path):
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", tmp_path], check=False).returncode != 0:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        with pytest.raises(OSError, match="No space"):
+            (tmp_path / "filler").write_bytes(bytes(1 << 20))
+        with FileLock(str(tmp_path / "lock")) as lock:
+            assert lock.held
+            assert who_holds(lock.path) == 0
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
