@@ -69,6 +69,9 @@ def _run_command(options: argparse.Namespace, args: argparse.Namespace | None, m
 
         global_parser().print_help()
         return 0
+    if "logging" in sys.modules:
+        # A command that imports it writes to it, and unformatted records must never reach a terminal.
+        log.open()
     for problem in settings.problems:
         reporter.warning(problem.text)
     for problem in settings.log_problems:
