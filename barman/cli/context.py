@@ -32,7 +32,7 @@ class Context:
         *,
         open_log: Callable[[], None],
     ) -> None:
-        self._open_log = open_log
+        self.open_log = open_log
         self.options = options
         self.settings = settings
         self.reporter = reporter
@@ -78,7 +78,7 @@ class Context:
         """
         from barman.server.server import Server
 
-        self._open_log()
+        self.open_log()
         if self.report_global_errors():
             return
         for config in self.configs(names):

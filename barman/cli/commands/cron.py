@@ -23,6 +23,7 @@ def run(args: argparse.Namespace, context: Context) -> None:
     """Serve all servers, in the order of their names; then remove unused lock files."""
     from barman.cron.run import Cron
 
+    context.open_log()
     if context.report_global_errors():
         return
     servers = [context.settings.servers[name] for name in sorted(context.settings.servers)]
