@@ -32,12 +32,25 @@ def run(argv: Sequence[str]) -> int:
     from barman.cli.context import close_standard_output
     from barman.cli.parser import parse
 
+    _open_missing_streams()
     try:
         options, args, module = parse(argv)
-        return _run_command(options, args, module)
+        code = _run_command(options, args, module)
+        sys.stdout.flush()
+        return code
     except BrokenPipeError:
         close_standard_output()
         return _CLOSED_PIPE
+    except (KeyboardInterrupt, Interrupted):
+        # Before the handlers of `_guarded` are there, or after: nothing has been begun, or all is done.
+        close_standard_output()
+        sys.stderr.write("ERROR: Process interrupted by user (KeyboardInterrupt)\n")
+        return 1
+    except OSError as error:
+        # Standard output is full: what was asked for has been done, its account is lost.
+        close_standard_output()
+        sys.stderr.write(f"ERROR: {_describe(error)}\n")
+        return 1
     except ConfigError as error:
         # The configuration could not be loaded at all: there is no reporter yet.
         sys.stderr.write(f"{error.message}\n" if error.bare else f"ERROR: {error.message}\n")
@@ -49,6 +62,17 @@ def run(argv: Sequence[str]) -> int:
         if error.hint:
             sys.stderr.write(f"HINT: {error.hint}\n")
         return error.exit_code
+
+
+def _open_missing_streams() -> None:
+    """Let a process that was started with closed standard streams write into the void: files never get their number."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_WRONLY)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
 
 
 def _run_command(options: argparse.Namespace, args: argparse.Namespace | None, module: Any) -> int:
@@ -100,11 +124,11 @@ def _guarded(args: argparse.Namespace | None, module: Any, context: Context) -> 
     except BrokenPipeError:
         raise
     except OSError as error:
-        _log_traceback()
+        _log_traceback(context)
         reporter.error(_describe(error))
         return 1
     except Exception as error:  # noqa: BLE001  # the boundary: no traceback reaches a terminal
-        _log_traceback()
+        _log_traceback(context)
         reporter.exception(f"{type(error).__name__}: {error}")
         return 1
     finally:
@@ -125,9 +149,11 @@ def _interrupt(number: int, _frame: object) -> None:
     raise Interrupted(signal.Signals(number).name)
 
 
-def _log_traceback() -> None:
+def _log_traceback(context: Context) -> None:
     import logging
 
+    # A logger without a file would print on the terminal.
+    context.open_log()
     logging.getLogger("barman").exception("unexpected failure")
 
 

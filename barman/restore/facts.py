@@ -20,8 +20,9 @@ class PlaceFacts:
     """What is at a path that a restore wants to fill, and around it.
 
     `names` are the entries, dot files included, but not `lost+found` of a mount point; `problem` is why the path cannot
-    be looked at or written to; `real` is the path without symbolic links; `foreign` are files in it that a restore of this backup would not have made (looked for
-    only where an unfinished restore was found); `used` the bytes that it holds already.
+    be looked at or written to; `real` is the path without symbolic links; `foreign` are files in it that a restore of
+    this backup would not have made (looked for only where an unfinished restore was found); `used` the bytes that it
+    holds already.
     """
 
     path: str

@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import signal
 import subprocess
 import sys
 
@@ -133,3 +134,44 @@ def test_nagios_in_json_is_one_document_with_the_exit_code_of_the_plugin(home, s
     lines = json.loads(done.stdout)["_INFO"]
     assert lines[0].startswith("BARMAN ")
     assert done.returncode == (2 if server == "nope" else 0)
+
+
+@pytest.mark.parametrize("arguments", [["list-servers"], ["-f", "json", "list-servers"], ["--help"]])
+def test_a_full_standard_output_is_an_error_without_a_traceback(home, arguments):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "barman", "-c", str(home / "barman.conf"), *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("ERROR: ")
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("streams", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_are_the_void(home, streams):
+    command = f"exec {sys.executable} -m barman -c {home}/barman.conf list-servers {streams}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+def test_an_interrupt_while_the_configuration_is_read_is_told_without_a_traceback(home):
+    os.mkfifo(home / "fifo.conf")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "barman", "-c", str(home / "fifo.conf"), "list-servers"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    # Opening returns when the program has the other end open: then it waits for the first line.
+    with open(home / "fifo.conf", "w"):
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "Traceback" not in errors
+    assert "interrupted" in errors
