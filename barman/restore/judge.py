@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from barman.restore.layouts import Layouts
     from barman.restore.marker import Marker
 
+_OURS = frozenset(("base", "global", "pg_tblspc", "pg_wal", "pg_xlog"))
+
 
 def judge_backup(backup: BackupFacts) -> list[str]:
     """Return why a backup cannot be restored at all, or not by this version."""
@@ -43,6 +45,10 @@ def _judge_content(backup: BackupFacts, who: str) -> list[str]:
         f"the control file of {who} is missing"
         for name in (data_directory.CONTROL_FILE,)
         if name not in backup.data.files
+    ]
+    # Neither pg_basebackup nor rsync leave one: files would be written to wherever it leads.
+    refusals += [
+        f"{who} is damaged: '{name}' is a symbolic link, not a directory" for name in backup.data.links if name in _OURS
     ]
     damage = backup.damage
     if damage.missing or damage.resized:

@@ -41,7 +41,7 @@ def plan_wal(
     except (InvalidWalName, TypeError):
         reason = f"the record of backup '{backup.backup_id}' has no begin_wal or no end_wal"
         return WalPlan(TimelineChoice(refusal=reason), refusals=(reason,))
-    refusals = _before_end(backup, target)
+    refusals = (*_across_timelines(backup), *_before_end(backup, target))
     choice = choose_timeline(backup, target, archive)
     if choice.history is None:
         return WalPlan(choice, refusals=(*refusals, choice.refusal))
@@ -58,6 +58,13 @@ def plan_wal(
 def _span(backup: BackupInfo, segment_size: int) -> tuple[int, int]:
     begin, end = (WalSegment.parse(name or "").number(segment_size) for name in (backup.begin_wal, backup.end_wal))
     return begin, end
+
+
+def _across_timelines(backup: BackupInfo) -> tuple[str, ...]:
+    begin, end = WalSegment.parse(backup.begin_wal or ""), WalSegment.parse(backup.end_wal or "")
+    if begin.timeline == end.timeline:
+        return ()
+    return (f"backup '{backup.backup_id}' begins on another timeline ({begin.name}) than it ends ({end.name})",)
 
 
 def _chain(target: RecoveryTarget, archive: WalArchive, choice: TimelineChoice, first: int, end: int) -> WalChain:

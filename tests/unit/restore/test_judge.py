@@ -41,6 +41,7 @@ def test_a_good_backup_is_fit():
         (dataclasses.replace(FACTS, being_deleted=True), "is being deleted"),
         (dataclasses.replace(FACTS, data=None), "data directory of backup"),
         (dataclasses.replace(FACTS, data=SourceTree("/b/data")), "control file of backup"),
+        (dataclasses.replace(FACTS, data=dataclasses.replace(DATA, links=("pg_wal",))), "'pg_wal' is a symbolic link"),
         (dataclasses.replace(FACTS, damage=Damage(1, 2, "base/1/2")), "beginning with 'base/1/2'"),
         (dataclasses.replace(FACTS, tablespaces={17: None}), "tablespace 'ts' (17)"),
     ],

@@ -1,3 +1,4 @@
+import dataclasses
 from datetime import datetime, timezone
 
 import pytest
@@ -115,3 +116,8 @@ def test_every_reason_is_given_at_once():
 def test_a_record_without_its_wal_is_refused():
     found = plan({2}, backup=BackupInfo(BackupId("20260101T000000"), "pg", timeline=1))
     assert "has no begin_wal or no end_wal" in found.refusals[0]
+
+
+def test_a_backup_that_was_overtaken_by_a_promotion_is_refused():
+    overtaken = dataclasses.replace(BACKUP, end_wal="000000020000000000000003")
+    assert "begins on another timeline (000000010000000000000002)" in plan({2, 3, 4}, overtaken).refusals[0]
