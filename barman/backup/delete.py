@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from barman.server.server import Server
 
 _LOG = logging.getLogger(__name__)
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 _IN_PROGRESS = "the deletion of this backup has begun and is finished by the next run of barman"
 
@@ -141,7 +144,11 @@ def _sweep(catalog: Catalog) -> None:
         durable.sweep_temporaries(layout.backup_directory_of(backup_id))
         copy = _content(layout.legacy_backup_info(backup_id))
         if copy is not None and _content(layout.backup_info(backup_id)) not in (None, copy):
-            catalog.backups.save(info)
+            try:
+                catalog.backups.save(info)
+            except OSError as error:
+                # Only a copy, and what follows may be the deletion that makes room.
+                _LOG.warning("the copy of the record of backup %s is not renewed: %s", backup_id, error.strerror)
 
 
 def _content(path: str) -> bytes | None:
@@ -211,7 +218,11 @@ def _refuse_kept(catalog: Catalog, plan: DeletionPlan) -> None:
 
 
 def _mark_failed(catalog: Catalog, backup_id: BackupId) -> None:
-    """From here on nobody takes the backup for a good one, not even the original."""
+    """From here on nobody takes the backup for a good one, not even the original.
+
+    The marker is durable by now, and enough for every reader of ours: on a full disk, where deleting is the cure, the
+    record may stay as it is.
+    """
     try:
         info = catalog.backups.read(backup_id)
     except UnknownBackup:
@@ -221,7 +232,13 @@ def _mark_failed(catalog: Catalog, backup_id: BackupId) -> None:
     if info.status == BackupStatus.FAILED:
         return
     failed = dataclasses.replace(info, status=BackupStatus.FAILED, error=_IN_PROGRESS)
-    catalog.backups.save(failed)
+    try:
+        catalog.backups.save(failed)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        _LOG.warning("backup %s is deleted without saying so in its record: %s", backup_id, error.strerror)
+        return
     log_status(failed, info.status)
 
 

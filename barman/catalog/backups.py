@@ -86,10 +86,10 @@ class BackupStore:
     def mark_deleting(self, backup_id: str) -> None:
         """Note, durably, that the deletion of this backup has begun and must be finished.
 
-        Saved before anything is removed.
+        Saved before anything is removed. The marker is empty: it needs no block on a disk that is full.
         """
         durable.make_directory(self._layout.meta_directory)
-        durable.write_atomic(self._layout.delete_marker(backup_id), f"{backup_id}\n")
+        durable.write_atomic(self._layout.delete_marker(backup_id), b"")
 
     def clear_deleting(self, backup_id: str) -> None:
         """Remove our marker, and the original's."""
