@@ -72,7 +72,10 @@ def _chain(target: RecoveryTarget, archive: WalArchive, choice: TimelineChoice, 
     if target.kind == "immediate":
         return follow(archive, choice.history, first, end)
     if target.lsn is not None:
-        return follow(archive, choice.history, first, max(end, target.lsn.value // archive.segment_size))
+        needed = max(end, target.lsn.value // archive.segment_size)
+        # Recovery stops at the first record at or after the position: it may begin or end in the segment after it.
+        longer = follow(archive, choice.history, first, needed + 1)
+        return longer if not longer.holes else follow(archive, choice.history, first, needed)
     chain = follow(archive, choice.history, first)
     if chain.last is None or chain.last.number(archive.segment_size) < end:
         return follow(archive, choice.history, first, end)

@@ -92,6 +92,16 @@ def test_a_position_must_be_archived_and_after_the_backup():
     assert "is before the backup end LSN" in plan({2, 3, 4}, target_lsn="0/2000028").refusals[0]
 
 
+def test_the_segment_after_a_position_goes_along_when_it_is_there():
+    """The record that recovery stops at may begin or end in it."""
+    together = plan({2, 3, 4, 5, 6}, target_lsn="0/4000028").chain
+    alone = plan({2, 3, 4}, target_lsn="0/4000028").chain
+    assert together is not None
+    assert alone is not None
+    assert [segment.name[-1] for segment in together.found] == ["2", "3", "4", "5"]
+    assert [segment.name[-1] for segment in alone.found] == ["2", "3", "4"]
+
+
 def test_a_server_that_fetches_waits_for_wal_that_is_still_to_come():
     found = plan({2, 3, 4}, target_lsn="0/5000028", get_wal=True)
     assert found.refusals == ()
