@@ -11,6 +11,7 @@ from barman.config.unserved import hook_warning
 from barman.errors import BarmanError, LockBusy, RestoreRefused
 from barman.postgres.recovery_settings import settings_file
 from barman.report import MemoryReporter
+from barman.restore.claim import claimed
 from barman.restore.execute import execute
 from barman.restore.facts import PlaceFacts, WalFacts, is_inside
 from barman.restore.gather import gather_archive, gather_backup, gather_place, look_at_wal, read_histories
@@ -61,10 +62,12 @@ def restore(server: Server, request: RestoreRequest, reporter: Reporter, reposit
         info = view.backups[info.backup_id]
         backup = gather_backup(catalog, info, being_deleted=info.backup_id in view.deleting)
         custom = configured_filters(server.config)
-        plan = make_plan(catalog, request, target, backup, repository, custom)
-        _announce(plan, reporter)
-        bench = Workbench(reporter, custom)
-        execute(plan, bench)
+        layouts = lay_out(request, backup, target, [])
+        with claimed(catalog.layout, (layouts.destination, *layouts.directories)):
+            plan = make_plan(catalog, request, target, backup, repository, custom)
+            _announce(plan, reporter)
+            bench = Workbench(reporter, custom)
+            execute(plan, bench)
     result = RestoreResult(
         server_name=catalog.layout.server_name,
         backup_id=info.backup_id,

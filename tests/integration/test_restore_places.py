@@ -196,3 +196,25 @@ def test_symbolic_links_do_not_make_one_directory_out_of_two(
     for text in ("", " ", "~/restored"):
         assert barman_home.run("restore", "pg", backup, text, *rules).rc == 2
     assert not any((tmp_path / name).exists() for name in ("1", "2", "3", "r", "restored", "elsewhere"))
+
+
+def test_two_restores_at_once_into_one_place_do_not_mix(
+    newest_pg: Cluster, pg_factory: ClusterFactory, barman_home: BarmanHome, tmp_path: Path
+) -> None:
+    set_up(barman_home, newest_pg)
+    newest_pg.insert(5)
+    first = back_up(barman_home, newest_pg)
+    newest_pg.insert(5)
+    second = back_up(barman_home, newest_pg)
+    newest_pg.stop()
+    destination = tmp_path / "restored"
+    running = [barman_home.start("restore", "pg", backup, str(destination)) for backup in (first, second, first)]
+    errors = [process.communicate(timeout=60)[1] for process in running]
+    codes = [process.returncode for process in running]
+    assert sorted(codes) == [0, 1, 1]
+    for code, text in zip(codes, errors, strict=True):
+        assert code == 0 or "another restore" in text or "is not empty" in text, text
+    winner = (first, second, first)[codes.index(0)]
+    assert (destination / f"backup_manifest.{winner}").exists()
+    assert len([name for name in os.listdir(destination) if name.startswith("backup_manifest.")]) == 1
+    assert len(promoted(pg_factory.adopt(newest_pg.version, destination)).ledger()) == 10
