@@ -38,6 +38,8 @@ INTENDED = {
     r"/connection_error$": "names the server, and how it was addressed",
     # the line of the WAL archive needs a verifiable reason
     r"/wal_archive/": "a fresh archive without WAL is fine",
+    # the newest backup here is compressed and encrypted, and restoring such a one is not built yet
+    r"/backup_catalog/": "check is red when the newest backup cannot be restored",
     # the same check, with a reason
     r"/(postgresql|replication_slot|receive_wal_running)/hint$": "names the cause and the next command",
     r"/_INFO/": "free text",
@@ -251,19 +253,22 @@ def test_an_empty_archive_is_red_in_the_original_alone(both):
 
 
 def check_lines(text):
-    """Names and verdicts, but for the line of the archive; hints are compared in JSON."""
+    """Names and verdicts, but for the lines that differ on purpose; hints are compared in JSON."""
     found = [re.match(r"\t([^\t].*?: (?:OK|FAILED))", line) for line in text.splitlines()]
-    return [match.group(1) for match in found if match and not match.group(1).startswith("WAL archive")]
+    ours_alone = ("WAL archive", "backup catalog")
+    return [match.group(1) for match in found if match and not match.group(1).startswith(ours_alone)]
 
 
 @pytest.mark.parametrize("servers", [("main",), ("down",), ("main", "down"), ("main", "nosuch"), ("nosuch",)])
 def test_the_first_line_of_the_nagios_plugin(both, servers):
     theirs = both.upstream.run("check", "--nagios", *servers, check=False)
     ours = both.ours("check", "--nagios", *servers)
-    assert ours.out.splitlines()[0] == theirs.out.splitlines()[0].replace("WAL archive, ", "")
+    first = ours.out.splitlines()[0].replace(", backup catalog", "")
+    assert first == theirs.out.splitlines()[0].replace("WAL archive, ", "")
     assert ours.code == theirs.code
     names = [line.split(": FAILED")[0] for line in theirs.out.splitlines()[1:] if ".WAL archive" not in line]
-    assert [line.split(": FAILED")[0] for line in ours.out.splitlines()[1:]] == names
+    found = [line.split(": FAILED")[0] for line in ours.out.splitlines()[1:] if ".backup catalog" not in line]
+    assert found == names
 
 
 def test_diagnose_has_every_field(both):
