@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 from barman import clock
 from barman.check.check import Outcome, check, failed, on_active_nodes, passed
-from barman.check.checks.postgres import PATIENCE_SECONDS, seconds_since_change
+from barman.check.checks.postgres import CRON_RECENTLY, PATIENCE_SECONDS, seconds_since_change
 
 if TYPE_CHECKING:
     from barman.check.context import CheckContext
     from barman.config.server_config import ServerConfig
     from barman.postgres.programs import Program
-
-_CRON_RECENTLY = 10.0
 
 
 def _streams(config: ServerConfig) -> bool:
@@ -59,7 +57,7 @@ def receive_wal_running(context: CheckContext) -> Outcome:
     patience = clock.Deadline(PATIENCE_SECONDS)
     while not locks.is_held("receive-wal"):
         age = seconds_since_change(layout.lock("cron"))
-        if age is None or age > _CRON_RECENTLY or patience.expired:
+        if age is None or age > CRON_RECENTLY or patience.expired:
             return failed(
                 f"not running: run 'barman cron' to start it, "
                 f"or 'barman receive-wal {context.config.name}' to see why it stops. "

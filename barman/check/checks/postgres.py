@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 JUST_STARTED_SECONDS = 30.0
 """A receiver this young may not have connected yet."""
+CRON_RECENTLY = 10.0
+"""A receiver that cron started this many seconds ago may not hold its lock yet."""
 PATIENCE_SECONDS = 3.0
 """How long a check waits for something that is just starting."""
 
@@ -213,9 +215,10 @@ def _wait_for_receiver(context: CheckContext, slot: ReplicationSlot) -> Replicat
 
 
 def just_started(context: CheckContext) -> bool:
-    """Whether a receiver runs, and has not for long."""
+    """Whether a receiver runs, and has not for long, or cron is about to have started one."""
     if not context.catalog.locks.is_held("receive-wal"):
-        return False
+        age = seconds_since_change(context.catalog.layout.lock("cron"))
+        return age is not None and age < CRON_RECENTLY
     age = seconds_since_change(context.catalog.layout.lock("receive-wal"))
     return age is not None and age < JUST_STARTED_SECONDS
 
