@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from barman.errors import BarmanError
+from barman.errors import BarmanError, Interrupted
 from barman.restore.step import (
     CopyTrees,
     DeliverWal,
@@ -54,6 +54,9 @@ def execute(plan: RestorePlan, bench: Workbench) -> None:
             _PERFORMERS[type(step)](step, bench)
         except (BarmanError, OSError) as error:
             raise _failure(step, error, plan) from error
+        except Interrupted:
+            bench.reporter.warning(_incomplete(plan))
+            raise
     _log.info("restored backup %s into %s", plan.backup.backup_id, plan.layouts.destination)
 
 
@@ -62,6 +65,12 @@ def _failure(step: Step, error: Exception, plan: RestorePlan) -> BarmanError:
     what = _FAILURES.get(type(step), f"the restore failed (step: {step.describe()})")
     return BarmanError(
         f"{what}: {cause}",
-        hint=f"'{plan.layouts.destination}' is incomplete and cannot be started. Remove the cause and repeat the same "
-        "command: it begins anew over what is there.",
+        hint=f"{_incomplete(plan)} Remove the cause first.",
+    )
+
+
+def _incomplete(plan: RestorePlan) -> str:
+    return (
+        f"'{plan.layouts.destination}' is incomplete and cannot be started. Repeat the same command: "
+        "it begins anew over what is there."
     )

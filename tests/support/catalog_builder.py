@@ -149,6 +149,7 @@ def add_data(layout: Layout, backup_id: str, files: int = 2) -> None:
     write(os.path.join(data, "PG_VERSION"), "15\n")
     for number in range(files):
         write(os.path.join(data, "global", str(1260 + number)), "x" * 1024)
+    write(os.path.join(data, "global", "pg_control"), "")
 
 
 def add_upstream_backup(

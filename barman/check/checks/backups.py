@@ -11,6 +11,7 @@ from barman.catalog.backup_info import BackupStatus
 from barman.catalog.chain import walk_to_root
 from barman.check.check import Outcome, check, failed, passed
 from barman.errors import CatalogError, ConfigError
+from barman.postgres.data_directory import CONTROL_FILE, TABLESPACE_LINKS
 from barman.units import format_age, format_interval, format_size
 
 if TYPE_CHECKING:
@@ -112,6 +113,20 @@ def _dead_runs(context: CheckContext) -> list[BackupInfo]:
     ]
 
 
+def _missing_part(info: BackupInfo, context: CheckContext) -> str:
+    """A path without which a plain backup is refused by `restore`."""
+    if info.compression is not None or (info.mode or "").startswith("snapshot"):
+        return ""
+    layout = context.catalog.layout
+    data = layout.data_directory(info.backup_id)
+    for tablespace in info.tablespaces:
+        separate = layout.tablespace_directory(info.backup_id, tablespace.oid)
+        if not os.path.isdir(separate) and not os.path.isdir(os.path.join(data, TABLESPACE_LINKS, str(tablespace.oid))):
+            return separate
+    control = os.path.join(data, CONTROL_FILE)
+    return "" if os.path.isfile(control) else control
+
+
 def _problem_of(info: BackupInfo, context: CheckContext) -> str:
     """Why a backup that is called good cannot be restored, as far as a look at names can tell."""
     if "://" in context.config.basebackups_directory or info.backup_id in context.view.deleting:
@@ -123,6 +138,9 @@ def _problem_of(info: BackupInfo, context: CheckContext) -> str:
     data = context.catalog.layout.data_directory(info.backup_id)
     if not os.path.isdir(data):
         return f"backup {info.backup_id} is {info.status}, but its data are missing: {data}"
+    missing = _missing_part(info, context)
+    if missing:
+        return f"backup {info.backup_id} is {info.status}, but a part of it is missing: {missing}"
     try:
         chain = walk_to_root(info, context.view)
     except CatalogError as error:

@@ -28,6 +28,7 @@ def test_a_generated_manifest_lists_every_file_with_its_checksum(tmp_path: Path)
         "base/1/2619": 0,
         "global/1260": 1024,
         "global/1261": 1024,
+        "global/pg_control": 0,
         "odd \udcff name": 2,
     }
     assert {file.algorithm for file in manifest.files} == {"SHA256"}

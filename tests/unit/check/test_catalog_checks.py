@@ -260,3 +260,14 @@ def test_the_newest_backup_being_of_a_kind_that_cannot_be_restored_is_red(reposi
     assert reason in repository.hint("backup catalog")
     add_backup(repository.catalog, recent(days=1))
     assert "backup catalog" not in repository.check()
+
+
+def test_a_good_backup_that_lacks_a_part_without_which_it_is_not_restored_is_red(repository):
+    backup_id = recent(days=1)
+    add_backup(repository.catalog, backup_id)
+    layout = repository.catalog.layout
+    assert "backup catalog" not in repository.check()
+    os.unlink(os.path.join(layout.data_directory(backup_id), "global", "pg_control"))
+    assert "a part of it is missing" in repository.hint("backup catalog")
+    os.rmdir(layout.tablespace_directory(backup_id, 16390))
+    assert repository.hint("backup catalog").endswith("16390")
