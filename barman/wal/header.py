@@ -122,7 +122,7 @@ def _disagreements(
     if not is_segment_size(header.segment_size) or header.block_size not in _BLOCK_SIZES:
         return [f"its header is damaged: segment size {header.segment_size}, block size {header.block_size}"]
     reasons = []
-    if system_id is not None and int(system_id) != header.system_id:
+    if system_id is not None and str(system_id) != str(header.system_id):
         reasons.append(f"it is of the cluster with system identifier {header.system_id}, not {system_id}")
     if segment_size is not None and segment_size != header.segment_size:
         reasons.append(f"its segment size is {header.segment_size}, that of the server is {segment_size}")
