@@ -40,6 +40,7 @@ class BackupProgress:
         # Progress is drawn only on terminals (see Reporter.progress): then alone is it worth a query a second.
         self._watched = os.isatty(1) and os.isatty(2)
         self._from_server = True
+        self._seen = 0
         self._started = clock.monotonic()
         self._free_before = self._free() if self._watched else 0
 
@@ -70,8 +71,11 @@ class BackupProgress:
             raise PostgresError("no pg_stat_progress_basebackup before PostgreSQL 13")
         rows = postgres.query(_SQL, (self._application_name(),))
         if not rows or rows[0][1] is None:
-            return self._progress("Copying", 0, None)
+            # Before the copy the server has no figures yet; after it the program makes its result durable.
+            label = "Making the copy durable" if self._seen else "Waiting for the checkpoint"
+            return self._progress(label, self._seen, None)
         phase, streamed, total = rows[0]
+        self._seen = int(streamed)
         label = "Copying" if phase == "streaming database files" else str(phase).capitalize()
         return self._progress(label, int(streamed), None if total is None else int(total))
 
