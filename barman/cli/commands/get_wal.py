@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from barman.server.server import Server
     from barman.wal.get_wal import Delivery, WalSource
 
-LIGHT = True
 """The log is opened by the first message only: a recovery runs this for each segment."""
 
 ABSENT = 99

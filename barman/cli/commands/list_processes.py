@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from barman.cli.context import Context
 
-LIGHT = True  # nothing is changed: no reason to open the log file
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
