@@ -86,6 +86,14 @@ class DeadlineExceeded(TransportError):
     """The time allowed for an operation is over."""
 
 
+class FileFailed(TransportError):
+    """A file or directory on some host cannot be read or changed; names path, host and reason."""
+
+
+class FileMissing(FileFailed):
+    """The file or directory does not exist."""
+
+
 class LockBusy(BarmanError):
     """Another process holds the lock; `holder` is its pid, None when it cannot be told."""
 

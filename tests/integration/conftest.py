@@ -1,5 +1,6 @@
 """Fixtures of the integration tests: real servers, a real Barman home."""
 
 from tests.support.fix_postgres import barman_home, newest_pg, pg, pg_factory
+from tests.support.fix_sshd import sshd, sshd_factory
 
-__all__ = ["barman_home", "newest_pg", "pg", "pg_factory"]
+__all__ = ["barman_home", "newest_pg", "pg", "pg_factory", "sshd", "sshd_factory"]
