@@ -170,3 +170,18 @@ def _enlarge(descriptor: int) -> None:
         fcntl(descriptor, _F_SETPIPE_SZ, _PIPE_SIZE)
     except (ImportError, OSError):
         pass
+
+
+def start_in_background(argv: Sequence[str]) -> None:
+    """Start a program that goes on without us, in our process group and without our streams.
+
+    It ends when the group is signalled: what a stopping PostgreSQL started does not stay behind.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        actions = [(os.POSIX_SPAWN_DUP2, null, descriptor) for descriptor in (0, 1, 2)]
+        os.posix_spawnp(argv[0], list(argv), os.environ, file_actions=actions, setsigdef=[signal.SIGPIPE])
+    except OSError as error:
+        raise CommandFailed(f"cannot run '{argv[0]}': {error.strerror}", returncode=127) from error
+    finally:
+        os.close(null)

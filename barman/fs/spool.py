@@ -31,7 +31,11 @@ class Draft:
 
     def publish(self) -> None:
         """Give it its name, in place of whatever has it."""
-        os.rename(self.path, self.final_path)
+        self.publish_as(self.final_path)
+
+    def publish_as(self, path: str) -> None:
+        """Give it another name in the same directory."""
+        os.rename(self.path, path)
         self._published = True
 
     def __enter__(self) -> Draft:

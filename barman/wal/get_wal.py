@@ -118,8 +118,28 @@ def send_wal(source: WalSource, name: str, delivery: Delivery, sink: Callable[[s
             f"WAL file '{name}' in server '{source.server_name}' cannot be used: {reasons}{source.caller}"
         )
     missing = f"WAL file '{name}' not found in server '{source.server_name}'{source.caller}"
+    _refuse_lost_archive(source, missing)
     _refuse_hole(source, name, missing)
     raise WalNotFound(missing)
+
+
+def _refuse_lost_archive(source: WalSource, missing: str) -> None:
+    """Raise UnusableArchive if the archive itself is gone, as when its file system is not mounted."""
+    directory = source.layout.wals_directory
+    try:
+        is_empty = not os.listdir(directory)
+    except OSError as error:
+        raise UnusableArchive(
+            f"{missing}: the archive '{directory}' cannot be read: {error.strerror}",
+            hint="Is its file system mounted? Recovery must not end here.",
+        ) from error
+    if is_empty and os.path.isdir(source.layout.meta_directory):
+        records = source.layout.record_ids(os.listdir(source.layout.meta_directory))
+        if records:
+            raise UnusableArchive(
+                f"{missing}: the archive '{directory}' is empty, although there are backups",
+                hint="Is its file system mounted? Recovery must not end here.",
+            )
 
 
 def _refuse_hole(source: WalSource, name: str, missing: str) -> None:
