@@ -94,7 +94,12 @@ def unreachable(command: str, what: str, done: process.Completed) -> Unreachable
     reason = process.last_line(text)
     if done.returncode < 0:
         reason = f"ssh ended with {process.describe_status(done.returncode)}"
-    return Unreachable(f"'{command}' failed while {what}: {reason}", hint=hint.format(command=command))
+    return Unreachable(
+        f"'{command}' failed while {what}: {reason}",
+        hint=hint.format(command=command),
+        reason=reason,
+        returncode=done.returncode,
+    )
 
 
 def failed(description: str, what: str, done: process.Completed) -> CommandFailed:
