@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 BACKUP_FLAGS = "-rLKpts"
 """Follow links and copy what they point to, keep permissions and times, not owners; arguments reach the remote rsync
 unharmed (`-s`)."""
+NAMED_FILES_FLAGS = "-LKpts"
+"""The same for exactly the names of `files_from`: nothing below a named directory goes along."""
 TREE_FLAGS = "-rlpts"
 """Keep links as links, permissions and times."""
 
