@@ -47,6 +47,8 @@ class DirectoryCopy:
     destination: str
     rules: tuple[Rule, ...]
     pruned: tuple[str, ...] = ()
+    only: str = ""
+    """The pattern of what is copied at the top; everything when empty."""
     bandwidth_limit: int | None = None
     """Kilobytes a second; None for no limit."""
 
@@ -137,6 +139,7 @@ def _tablespace_copy(item: TablespaceFact, major: str, places: Places) -> Direct
         destination=places.tablespace(item.oid),
         # Other major versions may have directories of their own at the same place.
         rules=(Rule(True, f"/PG_{major}_*"), Rule(False, "/*"), *_rules(LEFT_OUT_EVERYWHERE)),
+        only=f"PG_{major}_*",
         bandwidth_limit=limit or None,
     )
 

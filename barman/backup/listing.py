@@ -55,12 +55,18 @@ class Listing:
         return sum(file.size for file in self.files.values())
 
 
-def find_argv(root: str, pruned: Sequence[str] = ()) -> list[str]:
-    """Return the command that lists a tree on the host that has it; `pruned` paths (relative) are not entered."""
+def find_argv(root: str, pruned: Sequence[str] = (), only: str = "") -> list[str]:
+    """Return the command that lists a tree on the host that has it.
+
+    `pruned` paths (relative) are not entered; with `only`, nothing at the top that does not match that pattern is.
+    """
+    top = root.rstrip("/") + "/"
     prune: list[str] = []
     for path in pruned:
-        prune += ["-path", f"{_escape(root.rstrip('/'))}/{_escape(path)}", "-prune", "-o"]
-    return ["find", "-L", root.rstrip("/") + "/", "-mindepth", "1", *prune, "-printf", _FORMAT]
+        prune += ["-path", _escape(top + path), "-prune", "-o"]
+    if only:
+        prune += ["!", "-path", _escape(top) + only, "-prune", "-o"]
+    return ["env", "LC_ALL=C", "find", "-L", top, "-mindepth", "1", *prune, "-printf", _FORMAT]
 
 
 def _escape(path: str) -> str:
@@ -99,10 +105,11 @@ def _nanoseconds(text: bytes) -> int:
     return int(seconds) * _SECOND + int(fraction[:9].ljust(9, b"0") or b"0")
 
 
-def only_vanished(stderr: str) -> bool:
-    """Tell whether find complains of nothing but files that went away while it looked: no failure of a listing."""
+def only_vanished(stderr: str, root: str) -> bool:
+    """Tell whether find complains of nothing but files that went away while it looked; never of the root itself."""
     lines = [line for line in stderr.splitlines() if line.strip()]
-    return bool(lines) and all(_GONE.match(line) for line in lines)
+    missing = f"'{root.rstrip('/')}/': "
+    return bool(lines) and all(_GONE.match(line) and missing not in line for line in lines)
 
 
 def parse_rsync(output: bytes) -> Listing:

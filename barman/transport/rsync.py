@@ -6,6 +6,7 @@ See rsync(1), EXIT VALUES and --out-format.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ BACKUP_FLAGS = "-rLKpts"
 """Follow links and copy what they point to, keep permissions and times, not owners; arguments reach the remote rsync
 unharmed (`-s`)."""
 NAMED_FILES_FLAGS = "-LKpts"
-"""The same for exactly the names of `files_from`: nothing below a named directory goes along."""
+"""The same for exactly the given names: nothing below a named directory goes along."""
 TREE_FLAGS = "-rlpts"
 """Keep links as links, permissions and times."""
 
@@ -100,8 +101,8 @@ class RsyncJob:
     flags: str = BACKUP_FLAGS
     filters: tuple[str, ...] = ()
     """Rules in rsync's own words and order: `include`, `exclude`, `protect`."""
-    files_from: str | None = None
-    """A file with the names to copy, relative to the source, each ended by a NUL."""
+    names: tuple[str, ...] | None = None
+    """Exactly these files are copied, relative to the source; flags are then NAMED_FILES_FLAGS."""
     reuse: str | None = None
     """`link` or `copy`: take unchanged files from `reference`."""
     reference: str | None = None
@@ -137,7 +138,7 @@ class RsyncJob:
             *(("--delete", "--delete-excluded") if self.delete else ()),
             *(f"--filter={rule}" for rule in self.filters),
             *((f"--{self.reuse}-dest={self.reference}",) if self.reuse and self.reference else ()),
-            *((f"--files-from={self.files_from}", "--from0") if self.files_from else ()),
+            *(("--files-from=-", "--from0", "--no-implied-dirs") if self.names is not None else ()),
             *((f"--bwlimit={self.bandwidth_limit}",) if self.bandwidth_limit else ()),
             *((f"--timeout={self.silence_seconds}",) if self.silence_seconds else ()),
             f"--out-format={_FORMAT}",
@@ -147,6 +148,11 @@ class RsyncJob:
             self.source,
             self.destination,
         ]
+
+    @property
+    def stdin(self) -> bytes | None:
+        """Return what rsync reads: the names."""
+        return None if self.names is None else b"".join(os.fsencode(name) + b"\0" for name in self.names)
 
     @property
     def description(self) -> str:
@@ -310,7 +316,11 @@ class RsyncCopy:
                 errors[-1] = line
 
         with Child(
-            self.job.argv(self._program), env=self._environment, on_stdout=self._on_line, on_stderr=on_error
+            self.job.argv(self._program),
+            env=self._environment,
+            on_stdout=self._on_line,
+            on_stderr=on_error,
+            stdin=self.job.stdin,
         ) as child:
             self._child = child
             if self._cancelled.is_set():

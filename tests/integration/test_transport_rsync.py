@@ -11,7 +11,7 @@ import pytest
 from barman.clock import Deadline
 from barman.errors import CommandFailed, DeadlineExceeded
 from barman.transport.host import Host, local_host, ssh_host
-from barman.transport.rsync import TREE_FLAGS, Item, RsyncCopy, RsyncJob, find_rsync_version
+from barman.transport.rsync import NAMED_FILES_FLAGS, TREE_FLAGS, Item, RsyncCopy, RsyncJob, find_rsync_version
 from tests.support.fix_postgres import wait_until
 from tests.support.fix_sshd import Sshd
 
@@ -68,9 +68,8 @@ def test_a_tree_is_sent_to_the_other_host(sshd: Sshd, source: Path) -> None:
 
 
 def test_named_files_are_copied_and_missing_ones_are_no_error(sshd: Sshd, source: Path, tmp_path: Path) -> None:
-    names = tmp_path / "names"
-    names.write_bytes(b"plain\0sub dir/a'b\"c\0gone\0\xff\0")
-    copy(ssh_host(sshd.command), source, tmp_path / "copy", files_from=str(names))
+    names = ("plain", "sub dir/a'b\"c", "gone", os.fsdecode(b"\xff"))
+    copy(ssh_host(sshd.command), source, tmp_path / "copy", names=names, flags=NAMED_FILES_FLAGS)
     assert set(tree(tmp_path / "copy")) == {"plain", "sub dir", "sub dir/a'b\"c", os.fsdecode(b"\xff")}
 
 

@@ -9,8 +9,8 @@ from barman.backup.listing import Listing, find_argv, only_vanished, parse_find,
 from barman.errors import BackupError
 
 
-def list_tree(root, pruned=()):
-    done = subprocess.run(find_argv(str(root), pruned), capture_output=True, check=True)
+def list_tree(root, pruned=(), only=""):
+    done = subprocess.run(find_argv(str(root), pruned, only), capture_output=True, check=True)
     return parse_find(done.stdout)
 
 
@@ -81,6 +81,20 @@ def test_an_empty_tree_is_empty():
 
 
 def test_files_that_went_away_are_no_failure():
-    assert only_vanished("find: '/a/b': No such file or directory\n")
-    assert not only_vanished("find: '/a/b': Permission denied\nfind: '/c': No such file or directory\n")
-    assert not only_vanished("")
+    assert only_vanished("find: '/a/b': No such file or directory\n", "/a")
+    assert not only_vanished("find: '/a/b': Permission denied\nfind: '/c': No such file or directory\n", "/a")
+    assert not only_vanished("", "/a")
+
+
+def test_a_root_that_is_gone_is_a_failure():
+    done = subprocess.run(find_argv("/nowhere/at all"), capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert not only_vanished(done.stderr, "/nowhere/at all")
+
+
+def test_only_what_is_asked_for_is_entered(tree):
+    (tree / "PG_15_1" / "x").mkdir(parents=True)
+    (tree / "PG_15_1" / "x" / "file").touch()
+    found = list_tree(tree, only="PG_15_*")
+    assert set(found.directories) == {"PG_15_1", "PG_15_1/x"}
+    assert set(found.files) == {"PG_15_1/x/file"}

@@ -17,7 +17,7 @@ def test_the_argument_vector_of_a_backup():
         destination="/backup/data",
         shell="'ssh' 'db1'",
         filters=("- /pg_wal/*", "P /x"),
-        files_from="/tmp/list",
+        names=("a", "b c"),
         reuse="link",
         reference="/old/data",
         bandwidth_limit=100,
@@ -39,7 +39,7 @@ def test_the_argument_vector_of_a_backup():
         "--filter=P /x",
     ]:
         assert word in argv
-    for word in ["--link-dest=/old/data", "--files-from=/tmp/list", "--from0", "--bwlimit=100", "--timeout=60"]:
+    for word in ["--link-dest=/old/data", "--files-from=-", "--from0", "--bwlimit=100", "--timeout=60"]:
         assert word in argv
 
 
