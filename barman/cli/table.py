@@ -44,6 +44,7 @@ COMMANDS = (
     Command("switch-wal", "Make a server finish its WAL segment", ("switch-xlog",)),
     Command("terminate-process", "End a running process of a server"),
     Command("verify-backup", "Verify the files of a backup against its manifest", ("verify",)),
+    Command("wal-errors", "List, retry or drop the WAL files that were refused"),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,22 @@ def test_a_read_only_or_missing_directory_is_an_error_without_a_traceback(barman
     assert done.rc == 1
     assert "Traceback" not in done.err
     assert str(incoming) in done.err
+
+
+def test_refused_files_are_listed_explained_retried_and_dropped(barman_home: BarmanHome) -> None:
+    incoming = add(barman_home)
+    barman_home.run("put-wal", "pg", stdin=archive({NAME: DATA})).ok()
+    for seed in (1, 2):
+        assert barman_home.run("put-wal", "pg", stdin=archive({NAME: segment(NAME, seed=seed)})).rc == 1
+    lines = barman_home.run("wal-errors", "pg").ok().out.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith(f"pg {NAME}.") and line.endswith("another content") for line in lines)
+    documents = json.loads(barman_home.run("-f", "json", "wal-errors", "pg").ok().out)["pg"]
+    assert [document["wal_name"] for document in documents] == [NAME, NAME]
+    assert barman_home.run("wal-errors", "pg", "--retry", NAME).rc == 1
+    (incoming / NAME).unlink()
+    assert barman_home.run("wal-errors", "pg", "--retry", documents[0]["name"]).ok().rc == 0
+    assert (incoming / NAME).read_bytes() == segment(NAME, seed=1)
+    barman_home.run("wal-errors", "pg", "--drop", "all").ok()
+    assert barman_home.run("wal-errors", "pg").ok().out == ""
+    assert barman_home.run("wal-errors", "pg", "--drop", "../incoming").rc == 1
