@@ -22,19 +22,23 @@ DAMAGED = 4
 
 
 class Outcome:
-    """How an attempt ended. `status` is the exit code outside of a recovery; `reason` is for the log."""
+    """How an attempt ended, and whether asking again is pointless.
 
-    __slots__ = ("kind", "reason", "status")
+    `status` is the exit code outside of a recovery; `reason` is for the log.
+    """
 
-    def __init__(self, kind: str, status: int = 0, reason: str = "") -> None:
+    __slots__ = ("is_final", "kind", "reason", "status")
+
+    def __init__(self, kind: str, status: int = 0, reason: str = "", *, is_final: bool = True) -> None:
         self.kind = kind
         self.status = status
         self.reason = reason
+        self.is_final = is_final
 
-    @property
-    def is_final(self) -> bool:
-        """Whether asking again is pointless: a usage error or a bad name does not heal."""
-        return self.kind != FAILED or self.status in (2, 3)
+
+def _failed(status: int, reason: str) -> Outcome:
+    """A failure that may heal."""
+    return Outcome(FAILED, status, reason, is_final=False)
 
 
 class Unsound(BarmanError):
@@ -62,16 +66,17 @@ class Fetcher:
                 try:
                     self._accept(name, draft)
                 except Unsound as error:
-                    return Outcome(FAILED, DAMAGED, error.message)
+                    return _failed(DAMAGED, error.message)
                 return Outcome(OK)
         text = ended.error_text
         if ended.status == CONNECTION_FAILED:
-            return Outcome(FAILED, 2, f"Connection problem with ssh: {text or 'no reason given'}")
+            return _failed(2, f"Connection problem with ssh: {text or 'no reason given'}")
         if ended.status == 1 and _NOT_FOUND in text and name in text:
             return Outcome(MISSING, 1, text)
         if ended.status < 0:
-            return Outcome(FAILED, 2, f"ssh was ended by signal {-ended.status}")
-        return Outcome(FAILED, ended.status, text or f"exit code {ended.status}")
+            return _failed(2, f"ssh was ended by signal {-ended.status}")
+        # A wrong option or name does not heal.
+        return Outcome(FAILED, ended.status, text or f"exit code {ended.status}", is_final=ended.status in (2, 3))
 
     def peek(self, name: str, limit: int) -> list[str]:
         """Return the names of up to `limit` consecutive segments that can be fetched, beginning with `name`."""

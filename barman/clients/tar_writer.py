@@ -14,9 +14,9 @@ _CONFIRM = "BARMAN.confirm"
 
 def file_header(name: str, size: int, mtime: float) -> bytes:
     """Return the headers of a WAL file; its content follows, then `padding`."""
-    records = _record("mtime", f"{mtime:.6f}") + _record(_CONFIRM, "1")
+    records = _record("mtime", f"{max(mtime, 0.0):.6f}") + _record(_CONFIRM, "1")
     extended = _header(f"./PaxHeaders/{name}", len(records), 0, b"x") + records + padding(len(records))
-    return extended + _header(name, size, int(mtime), b"0")
+    return extended + _header(name, size, min(max(int(mtime), 0), 0o77777777777), b"0")
 
 
 def checksum_member(algorithm: str, digest: str, name: str) -> bytes:
