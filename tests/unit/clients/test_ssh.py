@@ -91,7 +91,8 @@ def test_before_ssh_starts_nothing_heavy_is_imported(tmp_path: Path, client: str
     (tmp_path / "ssh").chmod(0o755)
     code = (
         "import json, sys\nbefore, seen = set(sys.modules), []\n"
-        "def watch(event, arguments):\n    if event == 'os.posix_spawn':\n        seen.extend(set(sys.modules) - before)\n"
+        "def watch(event, arguments):\n    if event == 'os.posix_spawn':\n"
+        "        seen.extend(set(sys.modules) - before)\n"
         f"sys.addaudithook(watch)\nfrom barman.clients import {client}\n"
         f"{client}.run(sys.argv[1:])\nprint(json.dumps(seen))"
     )
