@@ -63,7 +63,9 @@ def _run_command(options: argparse.Namespace, args: argparse.Namespace | None, m
     become(settings.barman.barman_user)
     log = _Log(settings, options.log_level)
     reporter = _reporter(options, log)
-    context = Context(options, settings, reporter, open_log=log.open)
+    # What runs once a segment, or changes nothing, opens the log with its first message only.
+    is_light = getattr(module, "LIGHT", False)
+    context = Context(options, settings, reporter, open_log=_not_yet if is_light else log.open)
     if module is None:
         from barman.cli.parser import global_parser
 
@@ -76,6 +78,10 @@ def _run_command(options: argparse.Namespace, args: argparse.Namespace | None, m
     code = _guarded(args, module, context)
     reporter.close()
     return code
+
+
+def _not_yet() -> None:
+    pass
 
 
 def _guarded(args: argparse.Namespace | None, module: Any, context: Context) -> int:

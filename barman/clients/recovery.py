@@ -13,6 +13,8 @@ import sys
 STOP = 192
 """Added to the exit code of a failure in archive recovery."""
 
+_LARGEST = 62
+
 ARCHIVE_RECOVERY, STANDBY, NO_RECOVERY = "archive recovery", "standby", "no recovery"
 
 
@@ -27,7 +29,8 @@ class Asker:
     def exit_code(self, failure: int) -> int:
         """Return the code for a failure that says nothing about the archive: it must never end a recovery."""
         if self.mode == ARCHIVE_RECOVERY:
-            return STOP + failure
+            # An exit code has eight bits: 192 + 127, of a program that is not installed there, would come out as 63.
+            return STOP + min(failure, _LARGEST)
         return 1 if self.mode == STANDBY else failure
 
     def system_id(self) -> int | None:

@@ -19,8 +19,10 @@ from barman.clients.ssh import (
     add_common_arguments,
     complain,
     count,
+    private_directory,
     quote_always,
     relay,
+    socket_directory,
     test_connection,
 )
 from barman.errors import BarmanError
@@ -35,6 +37,8 @@ DEFAULT_SPOOL = "/var/tmp/walrestore"
 _RETRY_SECONDS = 300
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
 _CANNOT_WRITE = 3
+_KEPT_SECONDS = 10
+"""How long the connection of a background fetch stays open after its last use."""
 
 
 def main() -> NoReturn:
@@ -231,7 +235,12 @@ class _Restore:
             relay(f"WARNING: cannot fetch WAL ahead: {error}")
 
     def _fetch_ahead(self) -> None:
-        """In the background: unfinished segments are not for the spool, they grow."""
+        """In the background, over one connection. Unfinished segments are not for the spool: they grow."""
+        try:
+            private_directory(socket_directory())
+            self._remote.keep = max(self._remote.keep, _KEPT_SECONDS)
+        except ClientError:
+            pass
         self._spool().fill(self._fetcher(partial=False), self._options.parallel)
 
 

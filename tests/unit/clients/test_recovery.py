@@ -48,7 +48,7 @@ def test_only_archive_recovery_gets_codes_that_stop_the_server(data: Path) -> No
     assert Asker().exit_code(2) == 2
     (data / "recovery.signal").touch()
     asker = Asker(str(data / "pg_wal" / "x"))
-    assert all(125 < asker.exit_code(code) < 256 for code in (1, 2, 3, 4))
+    assert all(125 < asker.exit_code(code) < 256 for code in range(1, 256))
     (data / "standby.signal").touch()
     assert Asker(str(data / "pg_wal" / "x")).exit_code(2) == 1
 
