@@ -61,6 +61,8 @@ class CopyOptions:
     retries: int = 0
     pause: float = 30.0
     program: str = "rsync"
+    launcher: tuple[str, ...] = ()
+    """A command that becomes rsync: it ties it to the life of this process."""
     environment: Mapping[str, str] | None = None
 
 
@@ -257,7 +259,11 @@ class Copier:
 
     def _run_one(self, label: str, job: RsyncJob) -> None:
         run = RsyncCopy(
-            job, program=self._options.program, environment=self._options.environment, on_item=self._on_item
+            job,
+            program=self._options.program,
+            launcher=self._options.launcher,
+            environment=self._options.environment,
+            on_item=self._on_item,
         )
         self._take_turn(run)
         began = clock.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ from barman.fs import copying, durable
 from barman.postgres.backup_label import parse_backup_label
 from barman.postgres.backup_session import BackupEnd, BackupSession
 from barman.postgres.control_functions import switch_wal
+from barman.process import find_program
 from barman.units import format_age
+from barman.wal import __file__ as _wal_package
 from barman.wal.switch import switching_connection
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from barman.postgres.facts import ServerFacts
     from barman.report import Reporter
     from barman.server.server import Server
+
+_TETHER = os.path.join(os.path.dirname(os.path.abspath(_wal_package)), "tether.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,9 @@ class RsyncExecutor:
             raise BackupError(
                 "exclusive backups are not supported", hint="Remove exclusive_backup from backup_options."
             )
+        program = find_program(["rsync"], self._server.search_path)
+        if program is None:
+            raise BackupError("rsync is not installed", hint="Install it, or set path_prefix.")
         reuse = request.reuse if request.reuse in ("link", "copy") else None
         reference = choose_reference(facts, view) if reuse else None
         return RsyncPlan(
@@ -75,6 +83,9 @@ class RsyncExecutor:
                 compress=config.network_compression,
                 retries=request.retry_times,
                 pause=request.retry_sleep,
+                program=program,
+                # After a SIGKILL nobody else would keep it from filling the disk, or a deleted backup.
+                launcher=(sys.executable, "-I", "-S", _TETHER, str(os.getpid())),
                 environment=self._server.environment,
             ),
             bandwidth_limit=request.bandwidth_limit,

@@ -261,11 +261,14 @@ class RsyncCopy:
         job: RsyncJob,
         *,
         program: str = "rsync",
+        launcher: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         on_item: Callable[[Item], None] | None = None,
     ) -> None:
+        """Get ready to run a job; `launcher` is a command that becomes the program, whose words follow its own."""
         self.job = job
         self._program = program
+        self._launcher = tuple(launcher)
         self._environment = environment
         self._on_item = on_item
         self._cancelled = threading.Event()
@@ -316,7 +319,7 @@ class RsyncCopy:
                 errors[-1] = line
 
         with Child(
-            self.job.argv(self._program),
+            [*self._launcher, *self.job.argv(self._program)],
             env=self._environment,
             on_stdout=self._on_line,
             on_stderr=on_error,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fix_postgres import BarmanHome, Cluster, ClusterFactory
+from tests.support.fix_postgres import BarmanHome, Cluster, ClusterFactory, wait_until
 from tests.support.fix_sshd import Sshd
 
 
@@ -129,3 +129,34 @@ def test_an_unreadable_file_fails_the_backup_and_names_it(archiving: BarmanHome,
     assert ran.rc == 1
     assert "foreign" in ran.out + ran.err
     assert "Permission denied" in ran.out + ran.err
+
+
+def test_a_killed_backup_leaves_no_rsync_and_is_marked_by_the_next_command(
+    archiving: BarmanHome, pg: Cluster, sshd: Sshd
+) -> None:
+    pg.sql("CREATE TABLE big AS SELECT generate_series(1, 200000) AS id, repeat('x', 100) AS t")
+    archiving.add_server(
+        "main", pg, backup_method="rsync", ssh_command=sshd.command, archiver="on", bandwidth_limit="1000"
+    )
+    running = archiving.start("backup", "main")
+    base = archiving.path("main", "base")
+    wait_until(lambda: any(base.glob("*/data/base/1/*")), "the copy has begun", 60)
+    running.kill()
+    running.wait()
+    directory = str(next(base.iterdir()))
+    wait_until(lambda: not _processes_about(directory), "rsync has ended", 20)
+    archiving.run("backup", "main", "--bwlimit", "0", "--wait").ok()
+    lines = archiving.run("list-backups", "main").ok().out
+    assert lines.count("FAILED") == 1
+
+
+def _processes_about(text: str) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().decode(errors="replace") if entry.name.isdigit() else ""
+        except OSError:
+            continue
+        if text in words:
+            found.append(words)
+    return found
