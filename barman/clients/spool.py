@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from barman.clients.fetching import OK, Fetcher, Unsound, check
-from barman.clients.segment import is_plain_segment
+from barman.clients.segment import is_plain_segment, is_segment_size
 from barman.clients.ssh import private_directory
 from barman.fs.spool import discard, hand_over, replace_file, sweep_drafts
 
@@ -78,11 +78,9 @@ class Spool:
             deadline.sleep(_POLL_SECONDS)
 
     def _is_coming(self, name: str) -> bool:
-        try:
-            coming = [entry for entry in os.listdir(self.directory) if entry.startswith(f".{name}.")]
-        except OSError:
-            return False
-        return bool(coming) and self.is_busy()
+        """Whether somebody is at work who will come to it: asking on our own costs another connection."""
+        position = self._position()
+        return position is not None and name in following(*position) and self.is_busy()
 
     def is_busy(self) -> bool:
         """Whether somebody fetches ahead just now."""
@@ -100,19 +98,21 @@ class Spool:
 
         private_directory(self.root)
         private_directory(self.directory)
-        replace_file(os.path.join(self.directory, ".position"), f"{name} {segment_size}\n".encode())
+        replace_file(os.path.join(self.directory, ".position"), f"{name} {segment_size} {ahead}\n".encode())
         enough = following(name, segment_size, max(1, ahead // 2))
         if all(os.path.exists(self.path(segment)) for segment in enough) or self.is_busy():
             return
         start_in_background([sys.executable, "-m", "barman.clients.wal_restore", "--fetch-ahead", *argv])
 
-    def _position(self) -> tuple[str, int] | None:
+    def _position(self) -> tuple[str, int, int] | None:
+        """The last segment that was asked for, its size, and how many to have ahead of it."""
         try:
             with open(os.path.join(self.directory, ".position"), encoding="ascii") as file:
-                name, size = file.read(100).split()
+                name, size, ahead = file.read(100).split()
         except (OSError, ValueError):
             return None
-        return (name, int(size)) if is_plain_segment(name) and size.isdigit() else None
+        sound = is_plain_segment(name) and size.isdigit() and is_segment_size(int(size)) and ahead.isdigit()
+        return (name, int(size), int(ahead)) if sound else None
 
     def fill(self, fetcher: Fetcher, ahead: int) -> None:
         """Fetch what the recovery will ask for next, until enough is there or nothing more is. One process at a time.
@@ -127,7 +127,7 @@ class Spool:
             with FileLock(self._lock_path):
                 sweep_drafts(self.directory)
                 tried: set[str] = set()
-                while wanted := self._wanted(ahead, tried):
+                while wanted := self._wanted(tried):
                     names = [name for name in fetcher.peek(wanted[0], ahead) if name in wanted]
                     tried.update(names or wanted)
                     jobs = min(_AT_ONCE, ahead)
@@ -137,12 +137,12 @@ class Spool:
         except (LockBusy, BarmanError, OSError):
             return
 
-    def _wanted(self, ahead: int, tried: set[str]) -> list[str]:
+    def _wanted(self, tried: set[str]) -> list[str]:
         """The segments that are missing now; those that were passed are removed."""
         position = self._position()
         if position is None:
             return []
-        window = following(*position, ahead)
+        window = following(*position)
         for name in os.listdir(self.directory):
             if is_plain_segment(name) and name not in window and name != position[0]:
                 discard(self.path(name))
