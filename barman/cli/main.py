@@ -75,7 +75,7 @@ def _run_command(options: argparse.Namespace, args: argparse.Namespace | None, m
         reporter.warning(problem.text)
     for problem in settings.log_problems:
         log("warning", problem.text)
-    code = _guarded(args, module, context)
+    code = _guarded(args, module, context, log)
     reporter.close()
     return code
 
@@ -84,7 +84,7 @@ def _not_yet() -> None:
     pass
 
 
-def _guarded(args: argparse.Namespace | None, module: Any, context: Context) -> int:
+def _guarded(args: argparse.Namespace | None, module: Any, context: Context, log: _Log) -> int:
     from barman.cli.context import report_error
 
     reporter = context.reporter
@@ -103,11 +103,11 @@ def _guarded(args: argparse.Namespace | None, module: Any, context: Context) -> 
     except BrokenPipeError:
         raise
     except OSError as error:
-        _log_traceback()
+        _log_traceback(log)
         reporter.error(_describe(error))
         return 1
     except Exception as error:  # noqa: BLE001  # the boundary: no traceback reaches a terminal
-        _log_traceback()
+        _log_traceback(log)
         reporter.exception(f"{type(error).__name__}: {error}")
         return 1
     finally:
@@ -128,7 +128,8 @@ def _interrupt(number: int, _frame: object) -> None:
     raise Interrupted(signal.Signals(number).name)
 
 
-def _log_traceback() -> None:
+def _log_traceback(log: _Log) -> None:
+    log.open()
     import logging
 
     logging.getLogger("barman").exception("unexpected failure")

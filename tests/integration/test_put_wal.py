@@ -86,7 +86,9 @@ def test_another_content_is_refused_with_exit_1_and_check_tells(barman_home: Bar
     assert done.rc == 1
     assert f"ERROR: WAL file '{NAME}' was refused" in done.err
     assert (incoming / NAME).read_bytes() == DATA
-    assert "archiver errors: FAILED" in barman_home.run("check", "pg").out
+    report = barman_home.run("check", "pg").out
+    assert "archiver errors: FAILED (duplicates: 1; " in report
+    assert "another content" in report
 
 
 def test_a_read_only_or_missing_directory_is_an_error_without_a_traceback(barman_home: BarmanHome) -> None:
