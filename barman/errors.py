@@ -79,11 +79,24 @@ class CommandFailed(TransportError):
 
 
 class Unreachable(TransportError):
-    """A host cannot be reached."""
+    """A host cannot be reached; `reason` is the last word of what tried, `returncode` its status where it had one."""
+
+    def __init__(self, message: str, *, hint: str = "", reason: str = "", returncode: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason or message
+        self.returncode = returncode
 
 
 class DeadlineExceeded(TransportError):
     """The time allowed for an operation is over."""
+
+
+class FileFailed(TransportError):
+    """A file or directory on some host cannot be read or changed; names path, host and reason."""
+
+
+class FileMissing(FileFailed):
+    """The file or directory does not exist."""
 
 
 class LockBusy(BarmanError):

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from barman.errors import CommandFailed, DeadlineExceeded
 
@@ -130,9 +130,12 @@ class Child:
         env: Mapping[str, str] | None = None,
         on_stdout: Callable[[str], None] | None = None,
         on_stderr: Callable[[str], None] | None = None,
+        stdin: bytes | None = None,
     ) -> None:
         self.argv = tuple(argv)
-        self._process = _popen(argv, env=env, stdin=subprocess.DEVNULL)
+        self._process = _popen(argv, env=env, stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE)
+        if stdin is not None:
+            _feed(self._process.stdin, stdin)
         self._pumps = [
             _pump(self._process.stdout, on_stdout),
             _pump(self._process.stderr, on_stderr),
@@ -200,6 +203,20 @@ def _pump(stream: object, callback: Callable[[str], None] | None) -> threading.T
     thread = threading.Thread(target=pump, daemon=True)
     thread.start()
     return thread
+
+
+def _feed(stream: IO[bytes] | None, data: bytes) -> None:
+    """Write to a program from a thread; one that stops reading shows that by its status."""
+
+    def feed() -> None:
+        assert stream is not None
+        try:
+            stream.write(data)
+            stream.close()
+        except OSError:
+            pass
+
+    threading.Thread(target=feed, daemon=True).start()
 
 
 def spawn_detached(argv: Sequence[str], *, env: Mapping[str, str] | None = None, keep_descriptors: bool = False) -> int:

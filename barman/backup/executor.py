@@ -28,6 +28,7 @@ class BackupOutcome:
     """What an executor learnt: where the backup truly begins and ends, and how long the copy took.
 
     `files` maps what must be on disk to its size, None when there is no manifest to say it; see `inventory`.
+    `copy_stats` is what is recorded of the copy, when it is more than its time.
     """
 
     label: str
@@ -38,6 +39,7 @@ class BackupOutcome:
     end_time: datetime
     copy_seconds: float
     files: Mapping[str, int] | None = None
+    copy_stats: Mapping[str, object] | None = None
 
 
 class BackupExecutor(Protocol):
@@ -60,6 +62,8 @@ class BackupExecutor(Protocol):
 # backup_method → module, class. A method is added by a row here.
 EXECUTORS: dict[str, tuple[str, str]] = {
     "postgres": ("barman.backup.pg_basebackup", "BasebackupExecutor"),
+    "rsync": ("barman.backup.rsync", "RsyncExecutor"),
+    "local-rsync": ("barman.backup.rsync", "RsyncExecutor"),
 }
 
 

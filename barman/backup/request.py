@@ -28,6 +28,11 @@ class BackupRequest:
     retry_sleep: float = 30
     wait: bool = False
     wait_timeout: float | None = None
+    jobs: int = 1
+    start_batch_size: int = 10
+    start_batch_period: float = 1
+    keepalive_interval: float = 60
+    reuse: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,11 @@ class Overrides:
     retry_sleep: float | None = None
     wait: bool = False
     wait_timeout: float | None = None
+    jobs: int | None = None
+    start_batch_size: int | None = None
+    start_batch_period: int | None = None
+    keepalive_interval: int | None = None
+    reuse: str | None = None
 
 
 def request_for(config: ServerConfig, overrides: Overrides) -> BackupRequest:
@@ -56,6 +66,11 @@ def request_for(config: ServerConfig, overrides: Overrides) -> BackupRequest:
         retry_sleep=_first(overrides.retry_sleep, config.basebackup_retry_sleep),
         wait=overrides.wait,
         wait_timeout=overrides.wait_timeout or None,
+        jobs=_first(overrides.jobs, config.parallel_jobs),
+        start_batch_size=_first(overrides.start_batch_size, config.parallel_jobs_start_batch_size),
+        start_batch_period=_first(overrides.start_batch_period, config.parallel_jobs_start_batch_period),
+        keepalive_interval=_first(overrides.keepalive_interval, config.keepalive_interval),
+        reuse=_first(overrides.reuse, config.reuse_backup),
     )
 
 

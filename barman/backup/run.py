@@ -195,7 +195,9 @@ def _outcome_fields(outcome: BackupOutcome, facts: ServerFacts) -> dict[str, Any
     }
 
 
-def _copy_stats(outcome: BackupOutcome) -> dict[str, float]:
+def _copy_stats(outcome: BackupOutcome) -> dict[str, object]:
+    if outcome.copy_stats is not None:
+        return dict(outcome.copy_stats)
     seconds = round(outcome.copy_seconds, 6)
     return {"copy_time": seconds, "total_time": seconds}
 

@@ -3,31 +3,46 @@
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from barman.catalog.backups import BackupStore
-from barman.catalog.keep import KeepStore
 from barman.catalog.layout import Layout
 from barman.catalog.locks import Locks
-from barman.catalog.view import CatalogView
 from barman.errors import CatalogError
 from barman.fs import durable
 
 if TYPE_CHECKING:
+    from barman.catalog.backups import BackupStore
     from barman.catalog.identity import IdentityStore
+    from barman.catalog.keep import KeepStore
+    from barman.catalog.view import CatalogView
     from barman.catalog.wal_index import WalIndex
     from barman.catalog.wal_store import WalStore
     from barman.catalog.xlogdb import XlogDb
-
 __all__ = ["Catalog", "CatalogView"]
 
 
 class Catalog:
-    """The stores of one server. Opening it touches nothing; each part reads the disk when it is asked."""
+    """The stores of one server. Opening it touches nothing; each part reads the disk when it is asked.
+
+    Parts are imported when they are used: put-wal and get-wal run once a segment and need few of them.
+    """
 
     def __init__(self, layout: Layout, mode: str | None = None) -> None:
         self.layout = layout
-        self.backups = BackupStore(layout, mode)
-        self.keep = KeepStore(layout)
         self.locks = Locks(layout)
+        self._mode = mode
+
+    @cached_property
+    def backups(self) -> "BackupStore":
+        """The records of the backups."""
+        from barman.catalog.backups import BackupStore
+
+        return BackupStore(self.layout, self._mode)
+
+    @cached_property
+    def keep(self) -> "KeepStore":
+        """Which backups are kept beyond the retention policy."""
+        from barman.catalog.keep import KeepStore
+
+        return KeepStore(self.layout)
 
     @cached_property
     def identity(self) -> "IdentityStore":
@@ -56,8 +71,10 @@ class Catalog:
 
         return WalIndex.open(self)
 
-    def snapshot(self) -> CatalogView:
+    def snapshot(self) -> "CatalogView":
         """The catalog as it is now. A record that cannot be read is in `corrupt` and stops nothing."""
+        from barman.catalog.view import CatalogView
+
         records, corrupt = self.backups.list()
         ours, theirs = self.backups.find_deleting()
         return CatalogView(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from barman.catalog.wal_index import RangeStats, WalIndex
     from barman.clock import Deadline
     from barman.config.server_config import ServerConfig
+    from barman.errors import TransportError
     from barman.postgres.facts import ServerFacts
     from barman.process import Completed
     from barman.server.server import Server
@@ -28,7 +29,7 @@ class CheckContext:
     def __init__(self, config: ServerConfig, deadline: Deadline) -> None:
         self.config = config
         self.deadline = deadline
-        self.answers: dict[str, Completed | None] = {}
+        self.answers: dict[str, Completed | TransportError] = {}
         """What commands on the host of PostgreSQL answered, by command."""
 
     @cached_property

@@ -87,7 +87,9 @@ def _run_command(options: argparse.Namespace, args: argparse.Namespace | None, m
     become(settings.barman.barman_user)
     log = _Log(settings, options.log_level)
     reporter = _reporter(options, log)
-    context = Context(options, settings, reporter, open_log=log.open)
+    # What runs once a segment, or changes nothing, opens the log with its first message only.
+    is_light = getattr(module, "LIGHT", False)
+    context = Context(options, settings, reporter, open_log=_not_yet if is_light else log.open)
     if module is None:
         from barman.cli.parser import global_parser
 
@@ -100,12 +102,16 @@ def _run_command(options: argparse.Namespace, args: argparse.Namespace | None, m
         reporter.warning(problem.text)
     for problem in settings.log_problems:
         log("warning", problem.text)
-    code = _guarded(args, module, context)
+    code = _guarded(args, module, context, log)
     reporter.close()
     return code
 
 
-def _guarded(args: argparse.Namespace | None, module: Any, context: Context) -> int:
+def _not_yet() -> None:
+    pass
+
+
+def _guarded(args: argparse.Namespace | None, module: Any, context: Context, log: _Log) -> int:
     from barman.cli.context import report_error
 
     reporter = context.reporter
@@ -124,11 +130,11 @@ def _guarded(args: argparse.Namespace | None, module: Any, context: Context) -> 
     except BrokenPipeError:
         raise
     except OSError as error:
-        _log_traceback(context)
+        _log_traceback(log)
         reporter.error(_describe(error))
         return 1
     except Exception as error:  # noqa: BLE001  # the boundary: no traceback reaches a terminal
-        _log_traceback(context)
+        _log_traceback(log)
         reporter.exception(f"{type(error).__name__}: {error}")
         return 1
     finally:
@@ -149,11 +155,11 @@ def _interrupt(number: int, _frame: object) -> None:
     raise Interrupted(signal.Signals(number).name)
 
 
-def _log_traceback(context: Context) -> None:
+def _log_traceback(log: _Log) -> None:
     import logging
 
     # A logger without a file would print on the terminal.
-    context.open_log()
+    log.open()
     logging.getLogger("barman").exception("unexpected failure")
 
 

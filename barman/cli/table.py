@@ -33,6 +33,7 @@ COMMANDS = (
     Command("list-processes", "List the running processes of a server", ("list-process",)),
     Command("list-servers", "List the configured servers", ("list-server",)),
     Command("lock-directory-cleanup", "Remove lock files that nobody holds"),
+    Command("put-wal", "Take WAL files from a tar stream on standard input"),
     Command("rebuild-xlogdb", "Rebuild the WAL index from the files in the archive"),
     Command("receive-wal", "Receive WAL from a server until interrupted; manage its replication slot"),
     Command("replication-status", "Show the streaming clients of one or more servers"),
@@ -43,6 +44,7 @@ COMMANDS = (
     Command("switch-wal", "Make a server finish its WAL segment", ("switch-xlog",)),
     Command("terminate-process", "End a running process of a server"),
     Command("verify-backup", "Verify the files of a backup against its manifest", ("verify",)),
+    Command("wal-errors", "List, retry or drop the WAL files that were refused"),
 )
 
 

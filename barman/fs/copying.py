@@ -24,6 +24,7 @@ _PIECE = 64 * 1024 * 1024
 _BUFFER = 1024 * 1024
 _EARLY_FLUSH = 1024 * 1024
 _NOT_HERE = frozenset((errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF, errno.EIO))
+_NO_LINKS = frozenset((errno.EMLINK, errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP))
 _OPEN_TARGET = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -66,6 +67,16 @@ def copy_file(source: str, target: str) -> int:
     finally:
         os.close(reader)
     return copied
+
+
+def link_file(source: str, target: str) -> None:
+    """Give a file a second name; it is copied where the file system has no (more) links. Not durable yet."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        copy_file(source, target)
 
 
 def copy_link(source: str, target: str) -> None:

@@ -26,6 +26,7 @@ VIEWS = {
     "RebuildResult": ("wals", "RebuildResultView"),
     "WalArchiveCheck": ("wals", "WalArchiveCheckView"),
     "WalRangeCheck": ("wals", "WalRangeCheckView"),
+    "RefusedList": ("wals", "RefusedListView"),
     "ProcessList": ("processes", "ProcessListView"),
 }
 

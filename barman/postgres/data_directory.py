@@ -14,6 +14,24 @@ TABLESPACE_LINKS = "pg_tblspc"
 MANIFEST = "backup_manifest"
 CONFIGURATION_FILES = ("postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf")
 
+# What a copy of a running cluster leaves out, as patterns of rsync: PostgreSQL manual, "Backing Up The Data Directory".
+# The directories themselves are kept, because the server does not create them.
+_VOLATILE = ("pg_dynshmem", "pg_notify", "pg_replslot", "pg_serial", "pg_stat_tmp", "pg_snapshots", "pg_subtrans")
+LEFT_OUT_EVERYWHERE = (
+    "pgsql_tmp*",
+    "postgresql.auto.conf.tmp",
+    "current_logfiles.tmp",
+    "pg_internal.init",
+    "postmaster.pid",
+    "postmaster.opts",
+    "recovery.conf",
+    "standby.signal",
+    "**/[0-9]*/t[0-9]*_[0-9]*",
+    *(f"/{name}/*" for name in _VOLATILE),
+)
+LEFT_OUT_OF_PGDATA = ("/pg_log/*", "/log/*", "/pg_xlog/*", "/pg_wal/*", "/global/pg_control")
+"""Logs and WAL have ways of their own; the control file is copied by itself, last."""
+
 _EMPTIED = frozenset(("log", "pg_log", "pg_wal", "pg_xlog"))
 _LEFT_OUT = frozenset(("postmaster.pid", "recovery.conf", "recovery.signal", "standby.signal", "tablespace_map"))
 

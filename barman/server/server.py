@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from barman.config.server_config import ServerConfig
     from barman.postgres.connection import PostgresConnection
     from barman.postgres.replication import StreamingConnection
+    from barman.transport.host import Host
 
 
 class Server:
@@ -30,6 +31,8 @@ class Server:
         self._wal_streaming: StreamingConnection | None = None
         self._wal_postgres: PostgresConnection | None = None
         self._primary: PostgresConnection | None = None
+        self._host: Host | None = None
+        self._primary_host: Host | None = None
 
     @property
     def name(self) -> str:
@@ -102,6 +105,27 @@ class Server:
         return StreamingConnection(str(conninfo))
 
     @property
+    def host(self) -> Host:
+        """Return the host of PostgreSQL: through `ssh_command`, or this host when it is not set."""
+        if self._host is None:
+            self._host = self._host_of(self.config.ssh_command)
+        return self._host
+
+    @property
+    def primary_host(self) -> Host:
+        """Return the host of the primary Barman, which a passive node copies from."""
+        if self._primary_host is None:
+            if not self.config.primary_ssh_command:
+                raise ConfigError(f"server '{self.name}' has no primary_ssh_command: it is not a passive node")
+            self._primary_host = self._host_of(self.config.primary_ssh_command)
+        return self._primary_host
+
+    def _host_of(self, ssh_command: str | None) -> Host:
+        from barman.transport.host import local_host, ssh_host
+
+        return ssh_host(str(ssh_command), self.environment) if ssh_command else local_host(self.environment)
+
+    @property
     def search_path(self) -> str:
         """Return where programs are searched: `path_prefix`, then PATH."""
         path = os.environ.get("PATH", os.defpath)
@@ -123,6 +147,8 @@ class Server:
             self._wal_streaming,
             self._wal_postgres,
             self._primary,
+            self._host,
+            self._primary_host,
         ):
             if connection is not None:
                 connection.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 import sys
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import barman
 from barman import clock
-from barman.errors import BarmanError
+from barman.errors import BarmanError, ConfigError, DeadlineExceeded, Unreachable
 from barman.postgres.lsn import Lsn
 from barman.process import run
 from barman.status.remote import read_remote_status, wal_retention_policy
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from barman.config.loader import Settings
     from barman.config.server_config import BarmanConfig, ModelConfig, ServerConfig
     from barman.server.server import Server
+    from barman.transport.runner import CommandRunner
 
 PROGRAM_SECONDS = 10.0
 """How long a program that only tells its version may take; also the limit for a remote host."""
@@ -79,10 +79,10 @@ def _server(config: ServerConfig, *, show_source: bool) -> dict[str, Any]:
         found["status"] = {key: _plain(value) for key, value in read_remote_status(server).items()}
         found["backups"], problems = _backups(server)
         found["wals"] = {"last_archived_wal_per_timeline": _newest_wals(server)}
+        if config.ssh_command and not config.passive_node:
+            found["system_info"] = _remote_host(server)
     if problems:
         found["unreadable_backups"] = problems
-    if config.ssh_command and not config.passive_node:
-        found["system_info"] = _remote_host(config)
     return found
 
 
@@ -173,18 +173,28 @@ def _release() -> str:
     return f"Distributor ID:\t{release.get('ID', '')}\nDescription:\t{release.get('PRETTY_NAME', '')}"
 
 
-def _remote_host(config: ServerConfig) -> dict[str, Any]:
+def _remote_host(server: Server) -> dict[str, Any]:
     """What the host of PostgreSQL says of itself; empty texts where it does not answer."""
-    prefix = [*shlex.split(str(config.ssh_command)), "-o", "BatchMode=yes"]
-    found = {key: _answer([*prefix, command]) for key, command in _REMOTE_INFO}
+    found = dict.fromkeys((key for key, _ in _REMOTE_INFO), "")
+    deadline = clock.Deadline(PROGRAM_SECONDS)
+    try:
+        for key, command in _REMOTE_INFO:
+            found[key] = _answer(command.split(), server.host.runner, deadline)
+    except (Unreachable, DeadlineExceeded, ConfigError):
+        pass
     found["rsync_ver"] = found["rsync_ver"].partition("\n")[0]
     return found
 
 
-def _answer(argv: list[str]) -> str:
-    """What a program prints on either stream; empty if it fails."""
+def _answer(argv: list[str], runner: CommandRunner | None = None, deadline: clock.Deadline | None = None) -> str:
+    """What a program prints on either stream; empty if it fails. A host that does not answer raises."""
     try:
-        done = run(argv, deadline=clock.Deadline(PROGRAM_SECONDS))
-    except BarmanError:
+        if runner is not None:
+            done = runner.run(argv, deadline=deadline)
+        else:
+            done = run(argv, deadline=clock.Deadline(PROGRAM_SECONDS))
+    except BarmanError as error:
+        if runner is not None and isinstance(error, Unreachable | DeadlineExceeded):
+            raise
         return ""
     return (done.text or done.error_text).strip()

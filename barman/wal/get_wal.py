@@ -121,6 +121,7 @@ def send_wal(source: WalSource, name: str, delivery: Delivery, sink: Callable[[s
             f"WAL file '{name}' in server '{source.server_name}' cannot be used: {reasons}{source.caller}"
         )
     missing = f"WAL file '{name}' not found in server '{source.server_name}'{source.caller}"
+    _refuse_lost_archive(source, missing)
     evidence = why_expected(source.wals, name, lambda path: _segment_size(path, source.custom))
     if evidence is not None:
         raise UnusableArchive(
@@ -153,6 +154,25 @@ def send_for_recovery(
         if deadline.expired:
             raise unusable
         deadline.sleep(_RETRY_SECONDS)
+
+
+def _refuse_lost_archive(source: WalSource, missing: str) -> None:
+    """Raise UnusableArchive if the archive itself is gone, as when its file system is not mounted."""
+    directory = source.layout.wals_directory
+    try:
+        is_empty = not os.listdir(directory)
+    except OSError as error:
+        raise UnusableArchive(
+            f"{missing}: the archive '{directory}' cannot be read: {error.strerror}",
+            hint="Is its file system mounted? Recovery must not end here.",
+        ) from error
+    if is_empty and os.path.isdir(source.layout.meta_directory):
+        records = source.layout.record_ids(os.listdir(source.layout.meta_directory))
+        if records:
+            raise UnusableArchive(
+                f"{missing}: the archive '{directory}' is empty, although there are backups",
+                hint="Is its file system mounted? Recovery must not end here.",
+            )
 
 
 def list_available(source: WalSource, name: str, limit: int) -> list[str]:

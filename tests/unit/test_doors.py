@@ -20,7 +20,9 @@ CALLS = {
     ),
     # logs creates the directory of the log file.
     "os.makedirs": ("fs/", "logs.py"),
-    "os.kill": ("process.py", "fs/"),
+    "os.kill": ("process.py", "pipes.py", "fs/"),
+    "os.posix_spawn": (),
+    "os.posix_spawnp": ("pipes.py",),
     "os.killpg": ("process.py",),
     "os.system": (),
     "os.popen": (),

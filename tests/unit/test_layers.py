@@ -12,7 +12,7 @@ ROOT = Path(barman.__file__).parent
 # A package imports only packages of lower lines; modules of line 0 may import one another.
 LINES = [
     {"errors", "report", "clock", "units", "timestamps", "logs", "workers"},
-    {"process", "fs"},
+    {"process", "pipes", "fs"},
     {"postgres", "transport", "compression", "encryption"},
     {"catalog"},
     {"retention"},
@@ -46,6 +46,10 @@ PURE = [
     "wal/usable.py",
     "wal/expire.py",
     "backup/plan.py",
+    "backup/copy_plan.py",
+    "backup/copy_rules.py",
+    "backup/listing.py",
+    "transport/ssh_command.py",
     "restore/select.py",
     "restore/plan.py",
     "cron/plan.py",

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 from typing import TYPE_CHECKING
 
 from barman.check.check import Outcome, check, failed, on_active_nodes, passed
 from barman.check.checks.archiving import compatible
 from barman.config.unserved import configured_hooks
-from barman.errors import BackupError, DeadlineExceeded, TransportError
-from barman.process import Completed, run
+from barman.errors import BackupError, DeadlineExceeded, TransportError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +16,8 @@ if TYPE_CHECKING:
     from barman.check.context import CheckContext
     from barman.config.server_config import ServerConfig
     from barman.postgres.programs import Program
+    from barman.process import Completed
 
-_NO_QUESTIONS = "-o BatchMode=yes"
 _EXCLUSIVE = "exclusive_backup"
 
 
@@ -59,18 +57,24 @@ def ssh(context: CheckContext) -> Outcome:
     command = _ssh_command(context)
     if not command:
         return failed("ssh_command is not set")
-    done = _on_host(context, ["true"])
-    if done is not None and done.returncode == 0:
+    from barman.transport.openssh import NO_QUESTIONS
+
+    answer = _on_host(context, ["true"])
+    if not isinstance(answer, TransportError) and answer.returncode == 0:
         return passed("Barman primary node" if context.config.passive_node else "PostgreSQL server")
-    code = done.returncode if done is not None else None
-    return failed(f"Connection failed using '{command} {_NO_QUESTIONS}' return code {code}{_last_words(done)}")
+    using = f"Connection failed using '{command} {' '.join(NO_QUESTIONS)}'"
+    if not isinstance(answer, TransportError):
+        return failed(f"{using} return code {answer.returncode}{_last_words(answer)}")
+    reason = answer.reason if isinstance(answer, Unreachable) else answer.message
+    code = answer.returncode if isinstance(answer, Unreachable) else None
+    return failed(f"{using} return code {code}: {reason}" + (f"; {answer.hint}" if answer.hint else ""))
 
 
 @check("ssh output clean", applies=_uses_ssh)
 def ssh_output_clean(context: CheckContext) -> Outcome | None:
     """The remote shell adds nothing to the output of commands."""
     done = _on_host(context, ["true"]) if _ssh_command(context) else None
-    if done is None or done.returncode != 0 or not (done.stdout or done.stderr):
+    if done is None or isinstance(done, TransportError) or done.returncode != 0 or not (done.stdout or done.stderr):
         return None
     return failed("the configured ssh_command must not add anything to the remote command output")
 
@@ -82,7 +86,7 @@ def backup_label(context: CheckContext) -> Outcome | None:
     if context.facts is not None or newest is None or not newest.pgdata or not _ssh_command(context):
         return None
     done = _on_host(context, ["test", "-e", os.path.join(newest.pgdata, "backup_label")])
-    if done is None or done.returncode != 0:
+    if isinstance(done, TransportError) or done.returncode != 0:
         return None
     return failed("Check that the PostgreSQL server is up and no 'backup_label' file is in PGDATA.")
 
@@ -162,20 +166,21 @@ def _ssh_command(context: CheckContext) -> str:
     return str((config.primary_ssh_command if config.passive_node else config.ssh_command) or "")
 
 
-def _on_host(context: CheckContext, command: list[str]) -> Completed | None:
-    """Run a command with the configured SSH command, once for each command; None if it cannot be run at all."""
+def _on_host(context: CheckContext, command: list[str]) -> Completed | TransportError:
+    """Run a command over the way that rsync takes, once for each command. Raises DeadlineExceeded."""
     key = " ".join(command)
     if key not in context.answers:
-        argv = [*shlex.split(_ssh_command(context)), *_NO_QUESTIONS.split(), shlex.join(command)]
+        server = context.server
         try:
-            context.answers[key] = run(argv, env=context.server.environment, deadline=context.deadline, check=False)
+            host = server.primary_host if context.config.passive_node else server.host
+            context.answers[key] = host.link.run(command, deadline=context.deadline, check=False)
         except DeadlineExceeded:
             raise
-        except TransportError:
-            context.answers[key] = None
+        except TransportError as error:
+            context.answers[key] = error
     return context.answers[key]
 
 
-def _last_words(done: Completed | None) -> str:
-    lines = done.error_text.strip().splitlines() if done is not None else []
+def _last_words(done: Completed) -> str:
+    lines = done.error_text.strip().splitlines()
     return f": {lines[-1].strip()}" if lines else ""

@@ -9,6 +9,7 @@ from barman import clock
 from barman.check.check import Check, Outcome, check, failed
 from barman.postgres.wal_name import is_segment_name
 from barman.units import format_age
+from barman.wal.quarantine import list_refused
 
 if TYPE_CHECKING:
     from barman.check.context import CheckContext
@@ -70,7 +71,7 @@ def stale_queue(context: CheckContext) -> Outcome | None:
 
 @check("archiver errors", blocking=False)
 def archiver_errors(context: CheckContext) -> Outcome:
-    """Files that the archiver set aside, counted by reason."""
+    """Files that were refused, counted by kind; the first one whose reason was noted is named with it."""
     kinds: dict[str, int] = {}
     words = {"duplicate": "duplicates", "unknown": "unknown", "error": "not relevant"}
     for name in _listing(context.config.errors_directory):
@@ -79,7 +80,11 @@ def archiver_errors(context: CheckContext) -> Outcome:
             kinds[kind] = kinds.get(kind, 0) + 1
     if not kinds:
         return Outcome(True)
-    return failed(", ".join(f"{kind}: {count}" for kind, count in kinds.items()))
+    counts = ", ".join(f"{kind}: {count}" for kind, count in kinds.items())
+    explained = next((file for file in list_refused(context.config.errors_directory) if file.reason), None)
+    if explained is None:
+        return failed(counts)
+    return failed(f"{counts}; '{explained.name}': {explained.reason}; see 'barman wal-errors {context.config.name}'")
 
 
 def queued(directory: str) -> list[str]:

@@ -160,6 +160,11 @@ def _overrides(args: argparse.Namespace) -> Overrides:
         retry_sleep=args.retry_sleep,
         wait=args.wait,
         wait_timeout=args.wait_timeout,
+        jobs=args.jobs,
+        start_batch_size=args.jobs_start_batch_size,
+        start_batch_period=args.jobs_start_batch_period,
+        keepalive_interval=args.keepalive_interval,
+        reuse=args.reuse_backup,
     )
 
 

@@ -23,6 +23,8 @@ ABSENT = 99
 
 _CANNOT_OPEN = 3
 
+LIGHT = True
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""

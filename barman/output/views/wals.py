@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from barman.timestamps import format_timestamp
+from barman.units import format_size
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from barman.catalog.xlogdb import RebuildResult
+    from barman.wal.quarantine import Refused, RefusedList
     from barman.wal.usable import WalArchiveCheck, WalRangeCheck
 
 
@@ -77,3 +81,40 @@ class WalRangeCheckView:
         if result.missing_wals is not None:
             content["missing_wals"] = list(result.missing_wals)
         return {result.server_name: content}
+
+
+class RefusedListView:
+    """The errors directory: each file and why it is there."""
+
+    @staticmethod
+    def console(result: RefusedList, write: Callable[[str], None]) -> None:
+        """Write a line for each file, nothing if there is none."""
+        for file in result.files:
+            write(f"{result.server_name} {file.name} - Size: {format_size(file.size)} - {_reason(file)}")
+
+    @staticmethod
+    def json(result: RefusedList) -> dict[str, Any]:
+        """A list for the server."""
+        return {
+            result.server_name: [
+                {
+                    "name": file.name,
+                    "wal_name": file.wal_name,
+                    "kind": file.kind,
+                    "time": None if file.time is None else format_timestamp(file.time),
+                    "size_bytes": file.size,
+                    "reason": _reason(file),
+                }
+                for file in result.files
+            ]
+        }
+
+
+def _reason(file: Refused) -> str:
+    if file.reason:
+        return file.reason
+    meanings = {
+        "duplicate": "the archive had another file of that name",
+        "unknown": "it was not a file that can be archived",
+    }
+    return meanings.get(file.kind, "no reason was noted")

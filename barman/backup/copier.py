@@ -1,0 +1,323 @@
+"""Carry out a copy plan: list the source once, take what is unchanged from the reference, let rsync fetch the rest.
+
+A tree costs one command over the control connection and at most one rsync for each worker. Nothing is durable before
+the whole backup is synced, and nothing is written outside the destinations of the plan.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from barman import clock, process
+from barman.backup.copy_plan import Selection, select_files, share_of_bandwidth, share_out
+from barman.backup.listing import Listing, find_argv, only_vanished, parse_find, parse_rsync
+from barman.errors import BackupError, FileMissing
+from barman.fs import copying, durable
+from barman.report import Progress
+from barman.transport.local import LocalRunner
+from barman.transport.rsync import NAMED_FILES_FLAGS, Item, RsyncCopy, RsyncJob
+from barman.workers import ordered_map
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from barman.backup.copy_plan import CopyPlan, DirectoryCopy, FileCopy
+    from barman.backup.listing import ListedFile
+    from barman.report import Reporter
+    from barman.transport.host import Host
+    from barman.transport.runner import CommandRunner
+
+_LINKERS = 4
+_PROGRESS_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The backup that unchanged files are taken from, `how`: `link` or `copy`.
+
+    `directories` maps destinations of the plan to the same trees there. `begun` is when it began, by the clock of the
+    host that is copied now; None when it may come from another host.
+    """
+
+    how: str
+    directories: Mapping[str, str]
+    begun: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOptions:
+    """How to copy."""
+
+    jobs: int = 1
+    start_batch_size: int = 10
+    start_batch_period: float = 1.0
+    compress: bool = False
+    retries: int = 0
+    pause: float = 30.0
+    program: str = "rsync"
+    launcher: tuple[str, ...] = ()
+    """A command that becomes rsync: it ties it to the life of this process."""
+    environment: Mapping[str, str] | None = None
+
+
+@dataclass(slots=True)
+class CopyStatistics:
+    """What was done: files and bytes of the copy, how they came, and seconds by label."""
+
+    files: int = 0
+    size: int = 0
+    reused: int = 0
+    transferred: int = 0
+    travelled: int = 0
+    vanished: tuple[str, ...] = ()
+    rsyncs: int = 0
+    workers: int = 1
+    total_seconds: float = 0.0
+    analysis_seconds: dict[str, float] = field(default_factory=dict)
+    copy_seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Survey:
+    tree: DirectoryCopy
+    listing: Listing
+    selection: Selection
+    reference: str | None
+
+
+class Copier:
+    """Copies from one host. `cancel` may be called by any thread and makes `copy` raise."""
+
+    def __init__(self, host: Host, options: CopyOptions, reporter: Reporter) -> None:
+        self._host = host
+        self._options = options
+        self._reporter = reporter
+        self._lock = threading.Lock()
+        self._running: set[RsyncCopy] = set()
+        self._cancelled = False
+        self._starts: deque[float] = deque(maxlen=max(1, options.start_batch_size))
+        self._statistics = CopyStatistics(workers=options.jobs)
+        self._progress = Progress("Copying", 0, 0)
+
+    def copy(self, plan: CopyPlan, reference: Reference | None = None) -> CopyStatistics:
+        """Copy everything, the control file after all else.
+
+        Raises BackupError when the source is not what the server says, CommandFailed, FileFailed, Unreachable; no rsync
+        is left running then.
+        """
+        began = clock.monotonic()
+        surveys = [self._survey(tree, reference) for tree in plan.directories]
+        statistics = self._statistics
+        statistics.files = sum(len(survey.listing.files) for survey in surveys) + len(plan.files) + 1
+        statistics.size = sum(survey.listing.size for survey in surveys)
+        self._progress = Progress("Copying", 0, statistics.size, started_at=clock.monotonic())
+        for survey in surveys:
+            self._prepare(survey, reference)
+        self._run_all([(survey.tree.label, job) for survey in surveys for job in self._jobs(survey, reference)])
+        for item in (*plan.files, plan.control_file):
+            self._copy_file(item)
+        statistics.total_seconds = clock.monotonic() - began
+        return statistics
+
+    def cancel(self) -> None:
+        """End every rsync and start no other."""
+        with self._lock:
+            self._cancelled = True
+            running = list(self._running)
+        for run in running:
+            run.cancel()
+
+    # -- what there is
+
+    def _survey(self, tree: DirectoryCopy, reference: Reference | None) -> _Survey:
+        began = clock.monotonic()
+        listing = tree.wanted(self._list_source(tree))
+        if not (listing.files or listing.directories):
+            raise BackupError(
+                f"nothing to copy in '{tree.source}' ({tree.label}) on {self._host.description}",
+                hint="Check that the file system is mounted there.",
+            )
+        for path in listing.others:
+            self._reporter.warning(f"'{tree.source}/{path}' is not a file and was not copied")
+        directory = reference.directories.get(tree.destination) if reference else None
+        copies = _list_local(directory) if directory else None
+        selection = select_files(listing, copies, reference.begun if reference else None)
+        self._statistics.analysis_seconds[tree.label] = clock.monotonic() - began
+        return _Survey(tree, listing, selection, directory if copies is not None else None)
+
+    def _list_source(self, tree: DirectoryCopy) -> Listing:
+        doing = f"listing '{tree.source}'"
+        argv = find_argv(tree.source, tree.pruned, tree.only)
+        done = self._host.runner.run(argv, check=False, doing=doing)
+        if done.returncode == 0 or only_vanished(done.error_text, tree.source):
+            return parse_find(done.stdout)
+        if done.returncode == 127 or "-printf" in done.error_text:
+            return self._list_with_rsync(tree)
+        raise BackupError(
+            f"cannot list '{tree.source}' ({tree.label}) on {self._host.description}: "
+            f"{process.last_line(done.error_text)}"
+        )
+
+    def _list_with_rsync(self, tree: DirectoryCopy) -> Listing:
+        """List where there is no GNU find: in whole seconds."""
+        environment = {**(self._options.environment or os.environ), "TZ": "UTC", "LC_ALL": "C"}
+        argv = [
+            self._options.program,
+            *(("-e", self._host.rsync_shell) if self._host.rsync_shell else ()),
+            "-rLs",
+            "--list-only",
+            "--no-human-readable",
+            *(f"--filter=- /{path}" for path in tree.pruned),
+            *(f"--filter={rule.text}" for rule in tree.rules),
+            "--",
+            self._host.rsync_path(f"{tree.source}/"),
+        ]
+        return parse_rsync(process.run(argv, env=environment).stdout)
+
+    # -- what is here already
+
+    def _prepare(self, survey: _Survey, reference: Reference | None) -> None:
+        """Create the directories, and take from the reference what is certainly unchanged."""
+        began = clock.monotonic()
+        destination = survey.tree.destination
+        durable.make_directory(destination, 0o700)
+        for path in sorted(survey.listing.directories):
+            copying.ensure_directory(f"{destination}/{path}", survey.listing.directories[path] | 0o700)
+        if reference is not None and survey.reference is not None:
+            self._reuse(survey.selection.unchanged, survey.reference, destination, link=reference.how == "link")
+        self._statistics.copy_seconds[survey.tree.label] = clock.monotonic() - began
+
+    def _reuse(self, files: Sequence[ListedFile], source: str, destination: str, *, link: bool) -> None:
+        take: Callable[[str, str], object] = copying.link_file if link else copying.copy_file
+
+        def one(file: ListedFile) -> int:
+            take(f"{source}/{file.path}", f"{destination}/{file.path}")
+            return file.size
+
+        for size in ordered_map(one, files, min(_LINKERS, max(1, self._options.jobs)), window=64):
+            self._statistics.reused += 1
+            self._progress.done += size
+
+    # -- what travels
+
+    def _jobs(self, survey: _Survey, reference: Reference | None) -> Iterable[RsyncJob]:
+        tree, selection = survey.tree, survey.selection
+        how = reference.how if reference is not None and survey.reference is not None else None
+        shares = share_out(selection.changed, self._options.jobs)
+        for number, share in enumerate(shares, 1):
+            yield self._job(survey, share, how, f"{tree.label} ({number} of {len(shares)})")
+        if selection.doubtful:
+            job = self._job(survey, selection.doubtful, how, f"{tree.label} (compared by content)")
+            yield replace(job, checksum=True)
+
+    def _job(self, survey: _Survey, files: Sequence[ListedFile], how: str | None, label: str) -> RsyncJob:
+        return RsyncJob(
+            source=self._host.rsync_path(f"{survey.tree.source}/"),
+            destination=f"{survey.tree.destination}/",
+            shell=self._host.rsync_shell,
+            flags=NAMED_FILES_FLAGS,
+            names=tuple(file.path for file in files),
+            reuse=how,
+            reference=survey.reference,
+            # A file that is linked to the reference must be replaced, never written into.
+            inplace=how != "link",
+            compress=self._options.compress,
+            bandwidth_limit=survey.tree.bandwidth_limit,
+            label=label,
+        )
+
+    def _run_all(self, jobs: Sequence[tuple[str, RsyncJob]]) -> None:
+        workers = max(1, min(self._options.jobs, len(jobs)))
+        self._statistics.rsyncs = len(jobs)
+        limited = [
+            (label, replace(job, bandwidth_limit=share_of_bandwidth(job.bandwidth_limit, workers)))
+            for label, job in jobs
+        ]
+        with ThreadPoolExecutor(workers, thread_name_prefix="rsync") as pool:
+            futures = [pool.submit(self._run_one, label, job) for label, job in limited]
+            try:
+                self._wait(futures)
+            except BaseException:
+                self.cancel()
+                for future in futures:
+                    future.cancel()
+                raise
+
+    def _wait(self, futures: Sequence[Future[None]]) -> None:
+        pending: Iterable[Future[None]] = futures
+        while pending:
+            done, pending = wait(pending, timeout=_PROGRESS_SECONDS, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+            self._reporter.progress(self._progress)
+
+    def _run_one(self, label: str, job: RsyncJob) -> None:
+        run = RsyncCopy(
+            job,
+            program=self._options.program,
+            launcher=self._options.launcher,
+            environment=self._options.environment,
+            on_item=self._on_item,
+        )
+        self._take_turn(run)
+        began = clock.monotonic()
+        try:
+            result = run.run(retries=self._options.retries, pause=self._options.pause)
+        finally:
+            with self._lock:
+                self._running.discard(run)
+        with self._lock:
+            seconds = self._statistics.copy_seconds
+            seconds[label] = seconds.get(label, 0.0) + clock.monotonic() - began
+            self._statistics.transferred += result.files
+            self._statistics.travelled += result.travelled
+            self._statistics.vanished += result.vanished
+
+    def _take_turn(self, run: RsyncCopy) -> None:
+        """Wait until the limit on starts allows another one: at most a batch in any period."""
+        while True:
+            with self._lock:
+                if self._cancelled:
+                    run.cancel()
+                now = clock.monotonic()
+                full = len(self._starts) == self._starts.maxlen
+                free_at = self._starts[0] + self._options.start_batch_period if full else now
+                if self._cancelled or free_at <= now:
+                    self._starts.append(now)
+                    self._running.add(run)
+                    return
+            clock.sleep(min(0.2, free_at - now))
+
+    def _on_item(self, item: Item) -> None:
+        if item.code[1] == "f":
+            with self._lock:
+                self._progress.done += item.size
+
+    def _copy_file(self, item: FileCopy) -> None:
+        began = clock.monotonic()
+        try:
+            content = self._host.files.read(item.source)
+            status = self._host.files.status(item.source)
+        except FileMissing:
+            if item.optional:
+                return
+            raise
+        mode = status.mode & 0o777 if status is not None and status.is_file else 0o600
+        with copying.new_file(item.destination, mode) as file:
+            file.write(content)
+        durable.change_mode(item.destination, mode)
+        if status is not None:
+            copying.set_times(item.destination, status.mtime)
+        self._statistics.copy_seconds[item.label] = clock.monotonic() - began
+
+
+def _list_local(directory: str, runner: CommandRunner | None = None) -> Listing | None:
+    """List a tree of the reference; None when it cannot be listed: then it is not used."""
+    done = (runner or LocalRunner()).run(find_argv(directory), check=False)
+    return parse_find(done.stdout) if done.returncode == 0 else None

@@ -1,0 +1,233 @@
+"""Take a backup with rsync: begin on the server, copy its files, end on the server, write what makes it a backup."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from barman.backup.copier import Copier, CopyOptions, Reference
+from barman.backup.copy_plan import CopyPlan, Places, plan_copy
+from barman.backup.executor import BackupOutcome
+from barman.errors import BackupError, BarmanError, ConfigError
+from barman.fs import copying, durable
+from barman.postgres.backup_label import parse_backup_label
+from barman.postgres.backup_session import BackupEnd, BackupSession
+from barman.postgres.control_functions import switch_wal
+from barman.process import find_program
+from barman.units import format_age
+from barman.wal import __file__ as _wal_package
+from barman.wal.switch import switching_connection
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from barman.backup.copier import CopyStatistics
+    from barman.backup.record import RunningRecord
+    from barman.backup.request import BackupRequest
+    from barman.catalog.backup_info import BackupInfo
+    from barman.catalog.catalog import CatalogView
+    from barman.postgres.facts import ServerFacts
+    from barman.report import Reporter
+    from barman.server.server import Server
+
+_TETHER = os.path.join(os.path.dirname(os.path.abspath(_wal_package)), "tether.py")
+
+
+@dataclass(frozen=True, slots=True)
+class RsyncPlan:
+    """One backup with rsync. `begun` is when the reference began, None when its times prove nothing."""
+
+    facts: ServerFacts
+    options: CopyOptions
+    bandwidth_limit: int | None
+    fast_checkpoint: bool
+    keepalive_interval: float
+    reuse: str | None = None
+    reference: BackupInfo | None = None
+    begun: datetime | None = None
+
+
+class RsyncExecutor:
+    """`backup_method = rsync` and `local-rsync`."""
+
+    mode = "rsync-concurrent"
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def plan(self, request: BackupRequest, facts: ServerFacts, view: CatalogView) -> RsyncPlan:
+        """Choose the reference and the limits. Raises BackupError for what rsync cannot do."""
+        config = self._server.config
+        if request.parent is not None:
+            raise BackupError(
+                "Incremental backups using the --incremental flag need backup_method = postgres",
+                hint="With rsync, --reuse-backup link takes unchanged files from the previous backup.",
+            )
+        if "exclusive_backup" in config.backup_options:
+            raise BackupError(
+                "exclusive backups are not supported", hint="Remove exclusive_backup from backup_options."
+            )
+        program = find_program(["rsync"], self._server.search_path)
+        if program is None:
+            raise BackupError("rsync is not installed", hint="Install it, or set path_prefix.")
+        reuse = request.reuse if request.reuse in ("link", "copy") else None
+        reference = choose_reference(facts, view) if reuse else None
+        return RsyncPlan(
+            facts=facts,
+            options=CopyOptions(
+                jobs=request.jobs,
+                start_batch_size=request.start_batch_size,
+                start_batch_period=request.start_batch_period,
+                compress=config.network_compression,
+                retries=request.retry_times,
+                pause=request.retry_sleep,
+                program=program,
+                # After a SIGKILL nobody else would keep it from filling the disk, or a deleted backup.
+                launcher=(sys.executable, "-I", "-S", _TETHER, str(os.getpid())),
+                environment=self._server.environment,
+            ),
+            bandwidth_limit=request.bandwidth_limit,
+            fast_checkpoint=request.immediate_checkpoint,
+            keepalive_interval=request.keepalive_interval,
+            reuse=reuse,
+            reference=reference,
+            begun=trusted_begin(reference, facts) if reference else None,
+        )
+
+    def execute(self, plan: RsyncPlan, record: RunningRecord, reporter: Reporter) -> BackupOutcome:
+        """Copy between begin and end of one session; when anything fails, the session goes and the server aborts."""
+        server = self._server
+        session = BackupSession(server.postgres)
+        try:
+            with session.hold():
+                began = session.begin(f"Barman backup {server.name} {record.backup_id}", fast=plan.fast_checkpoint)
+                record.save(begin_time=began.time, begin_xlog=began.lsn)
+                with session.keepalive(plan.keepalive_interval) as heartbeat:
+                    statistics = self._copy(plan, record, reporter)
+                    heartbeat.check()
+                record.action = "issuing stop of the backup"
+                reporter.info("Asking PostgreSQL server to finalize the backup.")
+                end = session.end()
+        except BaseException:
+            server.postgres.close()
+            raise
+        self._switch(reporter)
+        record.action = "writing backup label"
+        self._write_label(record, end)
+        return BackupOutcome(
+            label=end.label.text,
+            timeline=end.label.timeline,
+            end_timeline=end.timeline,
+            begin_xlog=end.label.start_lsn,
+            end_xlog=end.lsn,
+            end_time=end.time,
+            copy_seconds=statistics.total_seconds,
+            copy_stats=_copy_stats(statistics),
+        )
+
+    def _copy(self, plan: RsyncPlan, record: RunningRecord, reporter: Reporter) -> CopyStatistics:
+        record.action = "copying files"
+        server, layout = self._server, self._server.catalog.layout
+        host = server.host
+        way = "local rsync" if host.is_local else "rsync/SSH"
+        jobs = f" ({plan.options.jobs} jobs)" if plan.options.jobs > 1 else ""
+        reporter.info(f"Starting backup copy via {way} for {record.backup_id}{jobs}")
+        places = Places(
+            data=layout.data_directory(record.backup_id),
+            tablespace=lambda oid: layout.tablespace_directory(record.backup_id, oid),
+            bandwidth_limit=plan.bandwidth_limit,
+            tablespace_limits=server.config.tablespace_bandwidth_limit,
+        )
+        copy_plan = plan_copy(plan.facts, places, self._real_paths(plan.facts))
+        self._warn_of_included_files(copy_plan, reporter)
+        statistics = Copier(host, plan.options, reporter).copy(copy_plan, self._reference(plan, copy_plan, record))
+        copying.sync_places([layout.backup_directory_of(record.backup_id)], plan.options.jobs)
+        host.close()
+        reporter.info(f"Copy done (time: {format_age(statistics.total_seconds)})")
+        return statistics
+
+    def _real_paths(self, facts: ServerFacts) -> dict[str, str]:
+        """Ask the host for the paths without symbolic links; what it cannot tell stays as it is."""
+        paths = [facts.data_directory or "", *(space.location for space in facts.tablespaces)]
+        runner = self._server.host.runner
+        done = runner.run(["readlink", "-f", "--", *paths], check=False, doing="resolving the tablespaces")
+        found = os.fsdecode(done.stdout).splitlines()
+        return dict(zip(paths, found, strict=True)) if done.returncode == 0 and len(found) == len(paths) else {}
+
+    def _reference(self, plan: RsyncPlan, copy_plan: CopyPlan, record: RunningRecord) -> Reference | None:
+        if plan.reuse is None or plan.reference is None:
+            return None
+        layout = self._server.catalog.layout
+        trees = {layout.data_directory(record.backup_id): layout.data_directory(plan.reference.backup_id)}
+        for space in plan.reference.tablespaces:
+            here = layout.tablespace_directory(record.backup_id, space.oid)
+            trees[here] = layout.tablespace_directory(plan.reference.backup_id, space.oid)
+        wanted = {tree.destination for tree in copy_plan.directories}
+        return Reference(plan.reuse, {here: there for here, there in trees.items() if here in wanted}, plan.begun)
+
+    def _warn_of_included_files(self, copy_plan: CopyPlan, reporter: Reporter) -> None:
+        if not copy_plan.not_copied:
+            return
+        text = "The usage of include directives is not supported for files that reside outside PGDATA.\n"
+        text += "Please manually backup the following files:\n" + "\n".join(
+            f"\t{path}" for path in copy_plan.not_copied
+        )
+        silenced = "external_configuration" in self._server.config.backup_options
+        (reporter.debug if silenced else reporter.warning)(text)
+
+    def _switch(self, reporter: Reporter) -> None:
+        """Close the segment that the backup ends in. Nothing is lost if that fails: the data are here and complete."""
+        try:
+            switch_wal(switching_connection(self._server, reporter))
+        except (BarmanError, ConfigError) as error:
+            reporter.warning(f"cannot switch WAL after the backup, its last segment may arrive late: {error.message}")
+
+    def _write_label(self, record: RunningRecord, end: BackupEnd) -> None:
+        directory = self._server.catalog.layout.data_directory(record.backup_id)
+        durable.write_atomic(os.path.join(directory, "backup_label"), end.label.text, 0o644)
+
+
+def choose_reference(facts: ServerFacts, view: CatalogView) -> BackupInfo | None:
+    """Return the newest complete backup with rsync of this very cluster; None when there is none."""
+    candidates = [
+        info
+        for info in view.backups.values()
+        if info.is_copy_done
+        and (info.mode or "").startswith("rsync")
+        and info.systemid is not None
+        and info.systemid == facts.system_id
+    ]
+    return max(candidates, key=lambda info: info.backup_id, default=None)
+
+
+def trusted_begin(reference: BackupInfo, facts: ServerFacts) -> datetime | None:
+    """Return when the reference began if its files' times prove something about those of this server, else None.
+
+    A timeline has one primary: both backups come from the same host then. A standby may be any of several.
+    """
+    if facts.in_recovery or reference.timeline != facts.timeline or not reference.backup_label:
+        return None
+    try:
+        from_standby = parse_backup_label(reference.backup_label).from_standby
+    except BarmanError:
+        return None
+    return None if from_standby else reference.begin_time
+
+
+def _copy_stats(statistics: CopyStatistics) -> dict[str, object]:
+    """Return what backup.info has always said of a copy with rsync."""
+    analysis = {label: round(seconds, 6) for label, seconds in statistics.analysis_seconds.items()}
+    copied = {label: round(seconds, 6) for label, seconds in statistics.copy_seconds.items()}
+    copy_time = round(statistics.total_seconds - sum(analysis.values()), 6)
+    return {
+        "total_time": round(statistics.total_seconds, 6),
+        "number_of_workers": statistics.workers,
+        "analysis_time_per_item": analysis,
+        "copy_time_per_item": copied,
+        "serialized_copy_time_per_item": dict(copied),
+        "analysis_time": round(sum(analysis.values()), 6),
+        "copy_time": max(0.0, copy_time),
+        "serialized_copy_time": round(sum(copied.values()), 6),
+    }

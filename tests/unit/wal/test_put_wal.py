@@ -1,0 +1,311 @@
+"""put-wal on streams of friends and enemies: what is acknowledged is stored, and nothing else ever is."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import random
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from barman.catalog.identity import Identity
+from barman.report import MemoryReporter
+from barman.server.server import Server
+from barman.wal.archiver import archive_wal
+from barman.wal.put_wal import PutWalError, PutWalResult, put_wal
+from barman.wal.quarantine import reason_of
+from tests.support.tar_builder import archive, as_tarfile_writes, member, sums
+from tests.support.wal_files import HISTORY, LABEL, SYSTEM_ID, make_server, segment, segment_name
+
+NAME = segment_name(5)
+OTHER = segment_name(6)
+DATA = segment(NAME)
+
+
+class Place:
+    """A server to send to."""
+
+    def __init__(self, home: Path) -> None:
+        self.server: Server = make_server(home)
+        self.layout = self.server.catalog.layout
+        self.reporter = MemoryReporter()
+        self.answers: list[str] = []
+
+    def put(self, stream: bytes) -> PutWalResult:
+        return put_wal(
+            self.server.catalog, io.BytesIO(stream), self.reporter, caller=" (SSH host: 10.0.0.1)",
+            answer=self.answers.append,
+        )  # fmt: skip
+
+    def refuses(self, stream: bytes, message: str) -> None:
+        before = self.everything()
+        with pytest.raises(PutWalError) as caught:
+            self.put(stream)
+        assert message in caught.value.message
+        assert self.everything() == before
+
+    def everything(self) -> dict[str, bytes]:
+        """Every file below the home, hidden ones too."""
+        return {
+            os.path.join(directory, name): Path(directory, name).read_bytes()
+            for directory, _, names in os.walk(os.path.dirname(self.layout.backup_directory))
+            for name in names
+        }
+
+    def incoming(self) -> dict[str, bytes]:
+        return {entry.name: entry.read_bytes() for entry in Path(self.layout.incoming_directory).iterdir()}
+
+    def errors(self) -> list[str]:
+        return sorted(entry.name for entry in Path(self.layout.errors_directory).iterdir() if entry.name[0] != ".")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+@pytest.mark.parametrize("write", [archive, as_tarfile_writes, lambda files: archive(files, algorithm="md5")])
+def test_what_clients_send_is_stored_under_its_name(place: Place, write) -> None:  # type: ignore[no-untyped-def]
+    files = {NAME: DATA, "00000002.history": HISTORY}
+    assert place.put(write(files)).stored == list(files)
+    assert place.incoming() == files
+    assert place.answers == []
+
+
+def test_a_stream_without_files_is_no_error(place: Place) -> None:
+    assert place.put(bytes(1024)).stored == []
+
+
+def test_times_are_kept_and_modes_are_not(place: Place) -> None:
+    place.put(as_tarfile_writes({NAME: DATA}))
+    facts = os.stat(os.path.join(place.layout.incoming_directory, NAME))
+    assert facts.st_mtime == 1700000000.25
+    assert facts.st_mode & 0o133 == 0
+
+
+def test_a_client_that_asks_gets_an_answer_for_every_file(place: Place) -> None:
+    place.put(archive({NAME: DATA, OTHER: segment(OTHER)}, confirm=True))
+    assert [line.rsplit(" ", 1)[0] for line in place.answers] == [f"put-wal stored {NAME}", f"put-wal stored {OTHER}"]
+
+
+def test_confirmed_files_stay_stored_when_the_rest_is_lost(place: Place) -> None:
+    stream = archive({NAME: DATA, OTHER: segment(OTHER)}, confirm=True)
+    with pytest.raises(PutWalError, match="unexpected end of data"):
+        place.put(stream[: len(stream) - 700000])
+    assert place.incoming() == {NAME: DATA}
+    assert len(place.answers) == 1
+
+
+def test_checksums_may_come_first(place: Place) -> None:
+    place.put(sums({NAME: DATA}) + member(f"./{NAME}", DATA) + bytes(1024))
+    assert place.incoming() == {NAME: DATA}
+
+
+# -- the same again, and something else under the same name
+
+
+def test_the_same_again_is_success_and_stored_once(place: Place) -> None:
+    for _ in range(3):
+        assert place.put(archive({NAME: DATA})).stored == [NAME]
+    assert place.incoming() == {NAME: DATA}
+    assert place.errors() == []
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_the_same_content_compressed_is_the_same(place: Place, compress) -> None:  # type: ignore[no-untyped-def]
+    place.put(archive({NAME: DATA}))
+    assert place.put(archive({NAME: compress(DATA)})).stored == [NAME]
+    assert place.incoming() == {NAME: DATA}
+
+
+@pytest.mark.parametrize("archived", [False, True], ids=["waiting", "archived"])
+def test_another_content_under_a_known_name_is_refused_loudly_and_kept_once(place: Place, archived: bool) -> None:
+    place.put(archive({NAME: DATA}))
+    if archived:
+        archive_wal(place.server, MemoryReporter())
+    for _ in range(3):
+        result = place.put(archive({NAME: segment(NAME, seed=1)}, confirm=True))
+        assert (result.stored, result.refused) == ([], [NAME])
+    assert place.reporter.failed
+    assert any("another content" in text for _, text in place.reporter.lines)
+    assert place.answers[0].startswith(f"put-wal refused {NAME}")
+    (kept,) = place.errors()
+    assert kept.endswith(".duplicate")
+    assert Path(place.layout.errors_directory, kept).read_bytes() == segment(NAME, seed=1)
+    stored = place.layout.wal_path(NAME) if archived else os.path.join(place.layout.incoming_directory, NAME)
+    assert Path(stored).read_bytes() == DATA
+
+
+def test_refused_files_cannot_fill_the_disk(place: Place) -> None:
+    place.put(archive({NAME: DATA}))
+    for seed in range(1, 30):
+        assert place.put(archive({NAME: segment(NAME, seed=seed)})).refused == [NAME]
+    assert len(place.errors()) <= 10
+
+
+def test_what_is_archived_is_not_stored_again(place: Place) -> None:
+    place.put(archive({NAME: DATA}))
+    archive_wal(place.server, MemoryReporter())
+    assert place.put(archive({NAME: DATA})).stored == [NAME]
+    assert place.incoming() == {}
+
+
+def test_what_is_archived_without_an_index_line_is_stored_again_so_that_the_archiver_heals_the_index(
+    place: Place,
+) -> None:
+    place.put(archive({NAME: DATA}))
+    archive_wal(place.server, MemoryReporter())
+    Path(place.layout.xlogdb).write_bytes(b"")
+    place.put(archive({NAME: DATA}))
+    archive_wal(place.server, MemoryReporter())
+    assert [line.name for line in place.server.catalog.xlogdb.scan()] == [NAME]
+
+
+# -- unsound files
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        (NAME, b"", "empty"),
+        (NAME, DATA[:-8192], "size"),
+        (NAME, DATA + b"\0" * 8192, "size"),
+        (NAME, bytes(len(DATA)), "zeros"),
+        (NAME, segment(OTHER), "position"),
+        (NAME, gzip.compress(DATA)[:-9], "cut short|end before"),
+        (NAME, gzip.compress(segment(OTHER)), "position"),
+        (NAME, b"\x1f\x8b\x08 nonsense", "damaged|end before"),
+        ("00000002.history", b"nonsense", "histor|line"),
+        (f"{NAME}.00000028.backup", b"nonsense", "backup history"),
+    ],
+)
+def test_what_is_not_what_its_name_says_is_set_aside(place: Place, name: str, data: bytes, reason: str) -> None:
+    result = place.put(archive({name: data, OTHER: segment(OTHER)}))
+    assert (result.stored, result.refused) == ([OTHER], [name])
+    assert place.reporter.failed
+    (kept,) = place.errors()
+    assert kept.startswith(f"{name}.")
+    told = reason_of(os.path.join(place.layout.errors_directory, kept)) or ""
+    assert any(part in told for part in reason.split("|")), told
+
+
+def test_the_wal_of_another_cluster_is_refused(place: Place) -> None:
+    place.server.catalog.identity.write(Identity(str(SYSTEM_ID), "15"))
+    assert place.put(archive({NAME: segment(NAME, system_id=42)})).refused == [NAME]
+    assert place.put(archive({NAME: DATA})).stored == [NAME]
+
+
+def test_before_the_first_backup_the_first_cluster_that_sends_is_the_one(place: Place) -> None:
+    place.put(archive({NAME: DATA}))
+    assert place.put(archive({OTHER: segment(OTHER, system_id=42)})).refused == [OTHER]
+
+
+def test_labels_and_unfinished_segments_are_taken(place: Place) -> None:
+    files = {f"{NAME}.00000028.backup": LABEL, f"{NAME}.partial": DATA}
+    assert place.put(archive(files)).stored == list(files)
+
+
+# -- hostile streams
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../evil", "/etc/passwd", "a/b", "..", ".", ".ssh", "x", "0" * 23, NAME + "\n", NAME + ".tmp", NAME[:-1],
+     "00000001000000000000000G", f"{NAME}.zst", "identity.json", "SHA256SUMS.", "\u0660" * 24],
+)  # fmt: skip
+def test_a_name_that_is_none_of_a_wal_file_ends_everything(place: Place, name: str) -> None:
+    place.refuses(member(name, DATA) + sums({name: DATA}) + bytes(1024), "")
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE,
+             tarfile.CONTTYPE, tarfile.GNUTYPE_SPARSE, tarfile.GNUTYPE_LONGNAME, b"Z"],
+)  # fmt: skip
+def test_only_regular_files_are_taken(place: Place, kind: bytes) -> None:
+    place.refuses(member(NAME, b"", kind=kind) + bytes(1024), "Unsupported file type")
+
+
+def test_a_path_in_an_extended_header_or_a_prefix_is_a_path_too(place: Place) -> None:
+    place.refuses(member(NAME, DATA, pax={"path": f"../{NAME}"}) + bytes(1024), "Unsupported filename")
+    block = bytearray(member(NAME, DATA)[:512])
+    block[345:352] = b"../../x"
+    total = sum(block[:148]) + 8 * 32 + sum(block[156:])
+    block[148:156] = f"{total:06o}\0 ".encode()
+    place.refuses(bytes(block) + DATA + bytes(1024), "Unsupported filename")
+
+
+def test_a_file_larger_than_any_segment_is_refused_at_its_header(place: Place) -> None:
+    for size in (2 << 30, 1 << 62):
+        info = tarfile.TarInfo(NAME)
+        info.size = size
+        place.refuses(info.tobuf(tarfile.GNU_FORMAT), "too large")
+    info = tarfile.TarInfo("00000002.history")
+    info.size = 1 << 24
+    place.refuses(info.tobuf(), "too large")
+
+
+def test_a_huge_checksum_file_or_extended_header_is_refused(place: Place) -> None:
+    place.refuses(member("SHA256SUMS", b"x" * 100000), "too long")
+    place.refuses(member(NAME, DATA, pax={"comment": "x" * 100000}), "too long")
+
+
+def test_checksums_that_do_not_fit_are_refused(place: Place) -> None:
+    place.refuses(member(NAME, DATA) + sums({NAME: DATA + b"x"}) + bytes(1024), "Bad file checksum")
+    place.refuses(member(NAME, DATA) + sums({NAME: DATA + b"x"}, "md5") + bytes(1024), "Bad file checksum")
+    place.refuses(member(NAME, DATA) + bytes(1024), "Missing checksum")
+    place.refuses(archive({NAME: DATA})[:-1024] + sums({OTHER: b""}) + bytes(1024), "Checksum without corresponding")
+    place.refuses(member(NAME, DATA) * 2 + sums({NAME: DATA}) + bytes(1024), "sent twice")
+    place.refuses(member(NAME, DATA) + member("SHA256SUMS", b"nonsense\n") + bytes(1024), "Missing checksum")
+    assert any("Bad checksum line" in text for _, text in place.reporter.lines)
+
+
+def test_messages_say_who_sends_to_whom(place: Place) -> None:
+    place.refuses(b"", "empty file in put-wal for server 'main' (SSH host: 10.0.0.1)")
+
+
+def test_a_stream_that_ends_anywhere_stores_nothing(place: Place) -> None:
+    name = "00000002.history"
+    stream = archive({name: HISTORY})[:-1024] + bytes(512)
+    assert len(stream) % 512 == 0
+    for length in range(len(stream)):
+        with pytest.raises(PutWalError):
+            place.put(stream[:length])
+        assert place.incoming() == {}
+    assert place.put(stream).stored == [name]
+
+
+def test_random_damage_never_stores_anything_else_nor_leaves_anything_behind(place: Place) -> None:
+    dice = random.Random(7)
+    name = "00000002.history"
+    stream = archive({name: HISTORY}, confirm=True)
+    for _ in range(300):
+        bad = bytearray(stream)
+        for _ in range(dice.choice((1, 1, 2, 8, 64))):
+            bad[dice.randrange(len(bad))] = dice.randrange(256)
+        try:
+            place.put(bytes(bad))
+        except PutWalError:
+            pass
+        assert set(place.incoming().values()) <= {HISTORY}
+        assert all(entry.endswith(".history") for entry in place.incoming())
+        for entry in Path(place.layout.incoming_directory).iterdir():
+            entry.unlink()
+
+
+def test_noise_is_no_archive(place: Place) -> None:
+    dice = random.Random(1)
+    for size in (1, 511, 512, 513, 5000):
+        place.refuses(dice.randbytes(size), "")
+    place.refuses(b"Welcome to dbhost!\n", "unexpected end")
+
+
+def test_leftovers_of_killed_runs_are_swept(place: Place) -> None:
+    leftover = Path(place.layout.incoming_directory, f".{NAME}.4194999.tmp")
+    leftover.write_bytes(b"half")
+    place.put(archive({OTHER: segment(OTHER)}))
+    assert not leftover.exists()
