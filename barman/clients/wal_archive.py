@@ -45,7 +45,7 @@ def main() -> None:
 
 def run(argv: Sequence[str]) -> int:
     """Run the client: 0 stored; 2 local failure; 3 no connection; else the status of the Barman host."""
-    options = _parse(argv)
+    options = argument_parser().parse_args(argv)
     try:
         remote = Remote.from_options(options)
         command = remote.barman("put-wal", quote(remote.server), config_form="--config={}")
@@ -64,7 +64,8 @@ def run(argv: Sequence[str]) -> int:
     return 2
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
+def argument_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="barman-wal-archive",
         description="Send a WAL file to a Barman host. For archive_command in postgresql.conf.",
@@ -89,7 +90,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("barman_host", metavar="BARMAN_HOST", help="the host of the Barman server")
     parser.add_argument("server_name", metavar="SERVER_NAME", help="the server's name in the configuration of Barman")
     parser.add_argument("wal_path", metavar="WAL_PATH", help="the WAL file: %%p in archive_command")
-    return parser.parse_args(argv)
+    return parser
 
 
 def _archive(remote: Remote, command: str, options: argparse.Namespace) -> int:

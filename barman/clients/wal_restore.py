@@ -50,7 +50,7 @@ def run(argv: Sequence[str]) -> int:
     """Run the client; see the reference of exit codes. No failure of ours looks like the end of the archive."""
     asker = Asker()
     try:
-        options = _parse(argv)
+        options = argument_parser().parse_args(argv)
         if not options.test:
             asker = Asker(options.wal_dest)
         return _Restore(options, asker, argv).run()
@@ -72,7 +72,8 @@ def run(argv: Sequence[str]) -> int:
     return asker.exit_code(2)
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
+def argument_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="barman-wal-restore",
         description="Get a WAL file from a Barman host. For restore_command in postgresql.conf.",
@@ -115,7 +116,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("server_name", metavar="SERVER_NAME", help="the server's name in the configuration of Barman")
     parser.add_argument("wal_name", metavar="WAL_NAME", help="the name of the WAL file: %%f in restore_command")
     parser.add_argument("wal_dest", metavar="WAL_DEST", help="where to write it: %%p in restore_command")
-    return parser.parse_args(argv)
+    return parser
 
 
 class _Restore:

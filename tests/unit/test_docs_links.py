@@ -16,6 +16,7 @@ import pytest
 from barman.check.checks import ALL_CHECKS
 from barman.cli.parser import global_parser, parse
 from barman.cli.table import COMMANDS
+from barman.clients import wal_archive, wal_restore
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
@@ -103,7 +104,7 @@ def test_every_command_that_a_page_shows_can_be_typed(page: Path) -> None:
 
 def options() -> set[str]:
     """Every option of the program, and those of other programs that the pages speak of."""
-    parsers = [global_parser()]
+    parsers = [global_parser(), wal_archive.argument_parser(), wal_restore.argument_parser()]
     for command in COMMANDS:
         parsers.append(argparse.ArgumentParser(add_help=False))
         import_module(f"barman.cli.commands.{command.module}").add_arguments(parsers[-1])
