@@ -157,13 +157,13 @@ def test_each_program_deletes_backups_of_the_other(
         assert_same(pg_factory.adopt("15", destination), rows)
 
 
-@pytest.mark.parametrize("method", ["local-rsync", "rsync", "snapshot", "local-to-cloud"])
+@pytest.mark.parametrize("method", ["snapshot", "local-to-cloud"])
 def test_a_method_that_is_not_built_is_refused_for_backups_only(
     source: Cluster, barman_home: BarmanHome, original: Upstream, method: str, tmp_path: Path
 ) -> None:
     backup = rsync_backup(barman_home, original, source)
     disks = {"snapshot_disks": "a", "snapshot_instance": "i", "snapshot_provider": "aws"}
-    options = {"rsync": {"ssh_command": "ssh host"}, "snapshot": {"ssh_command": "ssh host", **disks}}.get(method, {})
+    options = {"snapshot": {"ssh_command": "ssh host", **disks}}.get(method, {})
     barman_home.add_server("pg", source, archiver="on", backup_method=method, **options)
     done = barman_home.run("backup", "pg")
     assert done.rc == 1

@@ -19,6 +19,9 @@ from tests.support.wal_files import HISTORY, SYSTEM_ID, drop, segment, segment_n
 
 # -- recoveries
 
+BEYOND = segment_name(60)
+"""A segment after the position where timeline 2 left timeline 1: nothing says that there should be one."""
+
 
 class Story:
     """A cluster that was backed up, wrote on, and is lost; its WAL is in the archive of a Barman host."""
@@ -247,7 +250,7 @@ def test_exit_codes_depend_on_who_asks(desk: Desk, signal_file: str, failure: in
     quick = ("--retry-timeout", "0")
     assert desk.ask(segment_name(1), *quick).rc == 0
     desk.destination.unlink()
-    assert desk.ask(segment_name(9), *quick).rc == 1
+    assert desk.ask(BEYOND, *quick).rc == 1
     assert desk.ask("00000003.history", *quick).rc == 1
     assert desk.ask("nonsense", *quick).rc == code(3)
     assert desk.ask(segment_name(1), *quick, server="other").rc == code(1)
@@ -296,7 +299,7 @@ def test_the_spool_is_filled_up_while_the_recovery_goes_on(desk: Desk) -> None:
     for number in range(1, 9):
         desk.ask(segment_name(number), "-p", "3").ok()
         assert desk.destination.read_bytes() == segment(segment_name(number))
-    assert desk.ask(segment_name(9), "-p", "3").rc == 1
+    assert desk.ask(BEYOND, "-p", "3").rc == 1
     assert desk.link.sshd.connections() > connections
 
 
@@ -331,11 +334,11 @@ def test_a_spool_that_cannot_be_used_costs_speed_only(desk: Desk) -> None:
 
 
 def test_an_unfinished_segment_is_given_only_if_asked_for(desk: Desk) -> None:
-    drop(str(desk.home.path("pg", "streaming")), f"{segment_name(9)}.partial", segment(segment_name(9)))
+    drop(str(desk.home.path("pg", "streaming")), f"{BEYOND}.partial", segment(BEYOND))
     desk.link.settle()
-    assert desk.ask(segment_name(9)).rc == 1
-    desk.ask(segment_name(9), "-P", "-p", "4").ok()
-    assert desk.destination.read_bytes() == segment(segment_name(9))
+    assert desk.ask(BEYOND).rc == 1
+    desk.ask(BEYOND, "-P", "-p", "4").ok()
+    assert desk.destination.read_bytes() == segment(BEYOND)
     assert desk.spooled() == []
 
 
