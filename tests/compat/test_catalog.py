@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -19,6 +18,7 @@ from barman.errors import LockBusy
 from barman.retention import policy as retention_policy
 from barman.retention.report import report
 from barman.timestamps import format_ctime
+from barman.values import replace
 from tests.support.catalog_builder import (
     add_backup,
     add_chain,

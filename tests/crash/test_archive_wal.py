@@ -20,6 +20,7 @@ from barman.report import MemoryReporter
 from barman.server.server import Server
 from barman.wal.archiver import archive_wal
 from tests.support.crash import count_changes, every_crash, run_killed
+from tests.support.needs import need_program, skip_if_not_traced
 from tests.support.wal_files import HISTORY, drop, make_server, segment, segment_name
 
 pytestmark = pytest.mark.crash
@@ -170,8 +171,7 @@ def whole_calls(lines: list[str]) -> list[str]:
 @pytest.mark.parametrize("compression", ["none", "zstd"])
 def test_a_source_is_unlinked_only_after_data_names_and_index_are_synced(compression: str, tmp_path: Path) -> None:
     """Promise P1, on the system calls themselves."""
-    if not shutil.which("strace"):
-        pytest.skip("strace is not installed")
+    need_program("strace")
     server = make_server(tmp_path, compression=compression)
     drop(server.catalog.layout.incoming_directory, "00000002.history", HISTORY)
     archive_wal(server, MemoryReporter())
@@ -182,8 +182,8 @@ def test_a_source_is_unlinked_only_after_data_names_and_index_are_synced(compres
     argv = ["strace", "-f", "-y", "-o", str(trace), "-e", "trace=fsync,fdatasync,link,linkat,rename,unlink,pwrite64"]
     argv += [sys.executable, "-m", "barman", "-c", str(tmp_path / "barman.conf"), "archive-wal", "main"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, "HOME": str(tmp_path)})
-    if "ptrace" in done.stderr and done.returncode != 0:
-        pytest.skip(f"strace cannot trace here: {done.stderr.splitlines()[0]}")
+    if done.returncode != 0:
+        skip_if_not_traced(done.stderr)
     assert done.returncode == 0, done.stderr
     calls = whole_calls(trace.read_text().splitlines())
     layout = server.catalog.layout

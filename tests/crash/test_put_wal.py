@@ -18,6 +18,7 @@ from barman.server.server import Server
 from barman.wal.put_wal import put_wal
 from barman.wal.source import scan
 from tests.support.crash import every_crash
+from tests.support.needs import need_program, skip_if_not_traced
 from tests.support.tar_builder import archive
 from tests.support.wal_files import HISTORY, drop, make_server, segment, segment_name
 
@@ -94,8 +95,7 @@ def test_killed_while_it_refuses_a_file_the_stored_one_stays_and_the_refused_one
 
 def test_the_client_is_told_only_after_data_name_and_directory_are_synced(tmp_path: Path) -> None:
     """Promise P1, on the system calls themselves."""
-    if not shutil.which("strace"):
-        pytest.skip("strace is not installed")
+    need_program("strace")
     server = make_server(tmp_path)
     trace = tmp_path / "trace"
     argv = ["strace", "-f", "-y", "-s", "200", "-o", str(trace), "-e", "trace=fsync,fdatasync,link,linkat,rename,write"]
@@ -104,8 +104,8 @@ def test_the_client_is_told_only_after_data_name_and_directory_are_synced(tmp_pa
         argv, input=archive(FILES, confirm=True), capture_output=True, check=False,
         env={**os.environ, "HOME": str(tmp_path)},
     )  # fmt: skip
-    if b"ptrace" in done.stderr and done.returncode != 0:
-        pytest.skip(f"strace cannot trace here: {done.stderr.decode().splitlines()[0]}")
+    if done.returncode != 0:
+        skip_if_not_traced(done.stderr)
     assert done.returncode == 0, done.stderr
     calls = trace.read_text().splitlines()
     incoming = server.catalog.layout.incoming_directory

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from barman.catalog.backup_info import BackupInfo
 from barman.catalog.catalog import Catalog
+from tests.support import needs
 from tests.support.catalog_builder import make_layout
 from tests.support.fix_postgres import BarmanHome, Cluster, ClusterFactory, wait_until
 from tests.support.invariants import Expectations, check_invariants
@@ -323,14 +323,10 @@ def test_retries_are_announced_and_the_last_failure_counts(newest_pg: Cluster, b
 @pytest.fixture
 def small_disk(barman_home: BarmanHome) -> Iterator[Path]:
     """A full disk in the making: a tmpfs of 12 MB where backups go."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small tmpfs needs root")
     place = barman_home.directory / "small"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", place], check=False).returncode != 0:
-        pytest.skip("this container may not mount a tmpfs")
-    yield place
-    subprocess.run(["umount", "-l", place], check=False)
+    with needs.small_disk(place, "12m"):
+        yield place
 
 
 def test_a_full_disk_fails_the_backup_and_its_cause_is_recorded(

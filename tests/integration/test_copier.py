@@ -5,7 +5,6 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from barman.postgres.connection import PostgresConnection
 from barman.postgres.facts import read_facts
 from barman.report import MemoryReporter
 from barman.transport.host import Host, local_host, ssh_host
+from barman.values import replace
 from tests.support.fix_postgres import Cluster, ClusterFactory, give_to_server, wait_until
 from tests.support.fix_sshd import Sshd, SshdFactory
 from tests.unit.backup.facts import make_facts

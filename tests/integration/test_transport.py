@@ -21,6 +21,7 @@ from barman.transport.runner import CommandRunner, quote
 from barman.transport.ssh_command import NotUnderstood
 from tests.support.fix_postgres import wait_until
 from tests.support.fix_sshd import Sshd, SshdFactory
+from tests.support.needs import need_program
 
 RUNNERS = ["local", "openssh", "paramiko"]
 REMOTE = ["openssh", "paramiko"]
@@ -160,8 +161,7 @@ def test_a_word_means_nothing_to_the_shell(runner: CommandRunner, word: str) -> 
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash", "/bin/dash"])
 def test_quoting_is_right_for_every_posix_shell(shell: str) -> None:
-    if not os.path.exists(shell):
-        pytest.skip(f"{shell} is not installed")
+    need_program(shell)
     for seed in range(40):
         words = awkward_words(1000 + seed)
         done = LocalRunner().run([shell, "-c", quote(["printf", "%s\\0", *words])])

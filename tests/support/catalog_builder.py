@@ -1,7 +1,6 @@
 """Builds catalogs in a temporary directory: through our own stores, or in the exact text of the original."""
 
 import os
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -11,6 +10,7 @@ from barman.catalog.catalog import Catalog
 from barman.catalog.layout import Layout
 from barman.postgres.lsn import Lsn
 from barman.postgres.wal_name import WalSegment
+from barman.values import replace
 
 SEGMENT_SIZE = 16 * 1024 * 1024
 SYSTEM_ID = "7454545454545454545"

@@ -37,6 +37,7 @@ import psycopg2.extensions
 import pytest
 
 from tests.support import places
+from tests.support.needs import skip_or_fail
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VERSIONS = ("15", "17", "18")
@@ -77,9 +78,7 @@ def require_version(version: str) -> str:
     if directory is None:
         looked = ", ".join(places.POSTGRESQL)
         reason = f"PostgreSQL {version} is not installed (looked at BARMAN_TEST_PG_BINDIRS and {looked})"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        skip_or_fail(reason)
     return directory
 
 

@@ -2,12 +2,12 @@
 
 Fixtures: `sshd` (running) and `sshd_factory` (more of them, with their bad days: banner noise, slow shells, refused
 keys, changed host keys, sessions and servers that end in the middle). Run by root it serves the user
-`postgres`, as on a database host; otherwise the user who runs the tests. Every process is ended by its pid.
+`postgres`, as on a database host, or the one it is created for; otherwise the user who runs the tests. Every process
+is ended by its pid.
 """
 
 from __future__ import annotations
 
-import functools
 import os
 import pwd
 import shlex
@@ -23,30 +23,19 @@ from typing import Any
 import pytest
 
 from tests.support.fix_postgres import wait_until
+from tests.support.needs import need_program
 
 _RUNS_AS_ROOT = os.geteuid() == 0
 USER = "postgres" if _RUNS_AS_ROOT else pwd.getpwuid(os.geteuid()).pw_name
 
 
-@functools.cache
-def find_sshd() -> str:
-    """The path of sshd; skips the test without it, fails in CI."""
-    for directory in ("/usr/sbin", "/sbin", "/usr/local/sbin", *os.environ.get("PATH", "").split(":")):
-        path = os.path.join(directory, "sshd")
-        if os.access(path, os.X_OK):
-            return path
-    if os.environ.get("CI"):
-        pytest.fail("sshd is not installed")
-    pytest.skip("sshd is not installed")
-
-
 class Sshd:
     """One sshd. `command` is an ssh_command that leads to it, `ssh -F CONFIG db`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, user: str = USER) -> None:
         self.directory = directory
         self.port = _free_port()
-        self.user = USER
+        self.user = user
         self.client_config = directory / "ssh_config"
         self.known_hosts = directory / "known_hosts"
         self.identity = directory / "id_ed25519"
@@ -93,13 +82,13 @@ class Sshd:
         config.write_text("".join(f"{name} {value}\n" for name, value in options.items()))
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                [find_sshd(), "-D", "-e", "-f", str(config)],
+                [need_program("sshd"), "-D", "-e", "-f", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
                 cwd="/",
-                **_as_user(),
+                **_as_user(self.user),
             )
         wait_until(self._greets, f"sshd answers on port {self.port}\n{self.log}", 20)
 
@@ -150,7 +139,7 @@ class Sshd:
             path.unlink(missing_ok=True)
         _make_key(self.directory / "host_key", kind)
         if _RUNS_AS_ROOT:
-            shutil.chown(self.directory / "host_key", USER)
+            shutil.chown(self.directory / "host_key", self.user)
 
     @property
     def host_key(self) -> str:
@@ -202,13 +191,14 @@ class SshdFactory:
     def __init__(self) -> None:
         self._servers: list[Sshd] = []
 
-    def create(self, *, start: bool = True, **settings: str) -> Sshd:
-        """A server; `settings` go into sshd_config."""
-        find_sshd()
+    def create(self, *, start: bool = True, user: str = USER, **settings: str) -> Sshd:
+        """A server of one user, who is another one only when root runs the tests; `settings` go into sshd_config."""
+        for program in ("sshd", "ssh", "ssh-keygen"):
+            need_program(program)
         # Short, and outside tmp_path, which other users cannot enter.
         directory = Path(tempfile.mkdtemp(prefix="bssh-", dir="/tmp"))
         directory.chmod(0o755)
-        server = Sshd(directory)
+        server = Sshd(directory, user)
         server.settings.update(settings)
         self._servers.append(server)
         if start:
@@ -233,10 +223,10 @@ def _make_key(path: Path, kind: str = "ed25519") -> None:
     )
 
 
-def _as_user() -> dict[str, Any]:
+def _as_user(user: str) -> dict[str, Any]:
     if not _RUNS_AS_ROOT:
         return {}
-    entry = pwd.getpwnam(USER)
+    entry = pwd.getpwnam(user)
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 

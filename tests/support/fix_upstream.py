@@ -10,18 +10,12 @@ from typing import Any
 import pytest
 
 from tests.support import places
+from tests.support.needs import skip_or_fail
 
 
 def own_environment(**variables: str) -> dict[str, str]:
     """The environment of the original: without our checkout on its module path, or it would run our code."""
     return {**{name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, **variables}
-
-
-def skip_or_fail(reason: str) -> None:
-    """Skip the test here, with the reason; fail it where everything must be there (CI=true)."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def find_upstream() -> str:
@@ -30,7 +24,7 @@ def find_upstream() -> str:
     found = shutil.which(path)
     if found is None:
         skip_or_fail(f"the original barman is not installed: no program {path} (set BARMAN_TEST_UPSTREAM)")
-    return found or path
+    return found
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """Facts of a server that was never asked."""
 
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
 from barman.postgres.facts import Position, Privileges, ServerFacts
 from barman.postgres.version import PgVersion
+from barman.values import replace
 from tests.support.catalog_builder import SYSTEM_ID
 
 _FACTS = ServerFacts(

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
@@ -9,6 +8,7 @@ from barman.backup.copy_plan import Places, plan_copy, select_files, share_of_ba
 from barman.backup.listing import ListedFile, Listing
 from barman.errors import BackupError
 from barman.postgres.facts import TablespaceFact
+from barman.values import replace
 from tests.unit.backup.facts import make_facts
 
 PLACES = Places(data="/b/base/ID/data", tablespace=lambda oid: f"/b/base/ID/{oid}")

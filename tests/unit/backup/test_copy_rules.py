@@ -1,12 +1,12 @@
 import itertools
 import random
-import shutil
 import subprocess
 
 import pytest
 
 from barman.backup.copy_rules import Rule, wants
 from barman.postgres.data_directory import LEFT_OUT_EVERYWHERE, LEFT_OUT_OF_PGDATA
+from tests.support.needs import need_program
 
 PGDATA_RULES = tuple(Rule(False, pattern) for pattern in (*LEFT_OUT_OF_PGDATA, *LEFT_OUT_EVERYWHERE))
 TABLESPACE_RULES = (Rule(True, "/PG_15_*"), Rule(False, "/*"), *(Rule(False, text) for text in LEFT_OUT_EVERYWHERE))
@@ -105,9 +105,9 @@ def make_tree(root, chance):
             (directory / parts[-1]).write_text("x")
 
 
-@pytest.mark.skipif(not shutil.which("rsync"), reason="rsync is not installed")
 @pytest.mark.parametrize("seed", range(12))
 def test_rsync_agrees_about_every_path(tmp_path, seed):
+    need_program("rsync")
     chance = random.Random(seed)
     make_tree(tmp_path / "source", chance)
     patterns = [

@@ -1,7 +1,6 @@
 """Deleting is the cure for a full disk, so it must work on one."""
 
 import os
-import subprocess
 import tempfile
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from barman.backup.delete import delete_backup
 from barman.catalog.backup_id import BackupId
 from barman.report import MemoryReporter
+from tests.support import needs
 from tests.support.catalog_builder import add_backup
 from tests.unit.backup.support import SEGMENT, archive_segments, archived, make_server
 
@@ -17,15 +17,12 @@ OLD, NEW = BackupId("20260101T000000"), BackupId("20260102T000000")
 
 @pytest.fixture
 def small_disk():
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small tmpfs needs root")
     place = tempfile.mkdtemp(prefix="barman-full-")
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", place], check=False).returncode != 0:
+    try:
+        with needs.small_disk(place, "24m"):
+            yield place
+    finally:
         os.rmdir(place)
-        pytest.skip("this container may not mount a tmpfs")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
-    os.rmdir(place)
 
 
 def fill(place):

@@ -1,12 +1,12 @@
 import os
 import random
-import shutil
 import subprocess
 
 import pytest
 
 from barman.backup.listing import Listing, find_argv, only_vanished, parse_find, parse_rsync
 from barman.errors import BackupError
+from tests.support.needs import need_program
 
 
 def list_tree(root, pruned=(), only=""):
@@ -56,8 +56,8 @@ def test_a_data_directory_that_is_a_link_is_listed(tree, tmp_path):
     assert list_tree(tmp_path / "link").files == list_tree(tree).files
 
 
-@pytest.mark.skipif(not shutil.which("rsync"), reason="rsync is not installed")
 def test_rsync_lists_the_same_in_whole_seconds(tree):
+    need_program("rsync")
     argv = ["rsync", "-rL", "--list-only", "--no-human-readable", f"{tree}/"]
     (tree / "dangling").unlink()
     done = subprocess.run(argv, capture_output=True, check=True, env={**os.environ, "TZ": "UTC", "LC_ALL": "C"})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from barman.backup.verify import format_manifest, generate_manifest
+from barman.backup.manifest import format_manifest, generate_manifest
 from barman.errors import BackupError
 from barman.postgres.backup_manifest import parse, read
 from tests.support.catalog_builder import add_backup, write

@@ -1,12 +1,12 @@
 """BackupStore on real directories."""
 
 import os
-from dataclasses import replace
 
 import pytest
 
 from barman.catalog.backups import BackupStore
 from barman.errors import CatalogError, UnknownBackup
+from barman.values import replace
 from tests.support.catalog_builder import (
     UPSTREAM_RECORD,
     add_backup,

@@ -1,12 +1,11 @@
 """Chains of incremental backups."""
 
-from dataclasses import replace
-
 import pytest
 
 from barman.catalog.chain import children, descendants, find_root, leaves_first, walk_to_root
 from barman.catalog.view import CatalogView
 from barman.errors import CatalogError, CorruptRecord
+from barman.values import replace
 from tests.support.catalog_builder import make_info
 
 ROOT, A, B, C, D = (f"2026010{day}T120000" for day in range(1, 6))

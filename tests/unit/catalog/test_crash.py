@@ -3,11 +3,11 @@
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
 from barman.catalog.identity import Identity
+from barman.values import replace
 from tests.support.catalog_builder import add_backup, make_catalog, write
 from tests.support.invariants import Expectations, violations
 

@@ -1,6 +1,5 @@
 """The index of the WAL archive."""
 
-import dataclasses
 import gzip
 import os
 import threading
@@ -12,6 +11,7 @@ import pytest
 from barman.catalog.wal_file import WalFile
 from barman.catalog.xlogdb import IndexProblems, RebuildResult, XlogDb
 from barman.report import MemoryReporter
+from barman.values import replace
 from tests.support.wal_archive import Archive, segment_name
 
 
@@ -187,7 +187,7 @@ def test_the_old_name_leads_to_the_index_for_scripts_that_read_it(archive: Archi
 
 
 def test_the_old_name_leads_to_an_index_in_another_directory(archive: Archive, tmp_path: Path) -> None:
-    elsewhere = dataclasses.replace(archive.layout, xlogdb_directory=str(tmp_path / "elsewhere"))
+    elsewhere = replace(archive.layout, xlogdb_directory=str(tmp_path / "elsewhere"))
     os.mkdir(elsewhere.xlogdb_directory)
     XlogDb(elsewhere, archive.locks).append([wal(1)])
     assert os.path.samefile(elsewhere.legacy_xlogdb, elsewhere.xlogdb)

@@ -1,6 +1,5 @@
 """The exit codes by which PostgreSQL is told whether the WAL has ended, through the shell that PostgreSQL uses."""
 
-import dataclasses
 import shutil
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import pytest
 
 from barman.restore.recovery import get_wal_command
 from barman.restore.request import RestoreRequest
+from barman.values import replace
 from tests.support.wal_files import make_server, segment, segment_name
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -31,7 +31,7 @@ def home(tmp_path: Path) -> Path:
 
 def restore_command(home: Path, name: str, *, shell: str = "sh", target: str = "RECOVERYXLOG") -> int:
     """Run the generated command as PostgreSQL does, without its patience."""
-    request = dataclasses.replace(RestoreRequest("latest", "/d", get_wal=True), config_file=str(home / "barman.conf"))
+    request = replace(RestoreRequest("latest", "/d", get_wal=True), config_file=str(home / "barman.conf"))
     command = get_wal_command(request, "main").replace("--recovery 30", "--recovery 0")
     command = command.replace("%f", name).replace("%p", target).replace("%%", "%")
     return subprocess.run(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tracemalloc
@@ -25,6 +24,7 @@ from barman.compression.codec import (
     head_size,
     same_content,
 )
+from tests.support.needs import need_program
 
 IN_PROCESS = ["bzip2", "gzip", "lz4", "pybzip2", "pygzip", "snappy", "xz", "zstd"]
 
@@ -107,8 +107,7 @@ def test_garbage_after_the_end_is_an_error(name: str, plain: Path) -> None:
 @pytest.mark.parametrize("level", ["low", "medium", "high"])
 def test_the_formats_own_program_reads_it(name: str, program: str, level: str, plain: Path) -> None:
     for needed in {program, name} & {"pigz", program}:
-        if not shutil.which(needed):
-            pytest.skip(f"{needed} is not installed")
+        need_program(needed)
     stored = encode(name, plain, level)
     out = subprocess.run([program, "-dc"], input=stored.read_bytes(), stdout=subprocess.PIPE, check=True)
     assert out.stdout == plain.read_bytes()

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from barman.fs import durable
+from tests.support.needs import need_program, skip_if_not_traced
 
 
 def test_an_atomic_write_replaces_the_content_and_leaves_no_temporary(tmp_path):
@@ -103,25 +104,11 @@ def test_data_is_synced_before_its_name_and_the_directory_after(tmp_path):
     """The order of system calls, as the kernel saw them."""
     trace = tmp_path / "trace"
     code = f"from barman.fs import durable; durable.write_atomic({str(tmp_path / 'file')!r}, 'x')"
-    try:
-        subprocess.run(
-            [
-                "strace",
-                "-f",
-                "-y",
-                "-e",
-                "trace=fsync,rename,renameat,renameat2",
-                "-o",
-                str(trace),
-                sys.executable,
-                "-c",
-                code,
-            ],
-            check=True,
-            capture_output=True,
-        )
-    except FileNotFoundError:
-        pytest.skip("strace is not installed")
+    argv = [need_program("strace"), "-f", "-y", "-e", "trace=fsync,rename,renameat,renameat2", "-o", str(trace)]
+    done = subprocess.run([*argv, sys.executable, "-c", code], check=False, capture_output=True)
+    if done.returncode != 0:
+        skip_if_not_traced(done.stderr)
+    assert done.returncode == 0, done.stderr
     calls = [line for line in trace.read_text().splitlines() if str(tmp_path) in line]
     assert [("fsync" in calls[0]), ("rename" in calls[1]), ("fsync" in calls[2])] == [True, True, True]
     assert ".tmp>" in calls[0]

@@ -10,6 +10,7 @@ import pytest
 from barman.clock import Deadline
 from barman.errors import BarmanError, LockBusy
 from barman.fs.lock import FileLock, who_holds
+from tests.support.needs import small_disk
 
 HOLDER = (
     "import sys, time\nfrom barman.fs.lock import FileLock\n"
@@ -125,13 +126,9 @@ def _points_to(descriptor, path):
 
 
 def test_a_full_disk_keeps_nobody_from_a_lock(tmp_path):
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", tmp_path], check=False).returncode != 0:
-        pytest.skip("a small file system cannot be mounted here")
-    try:
+    with small_disk(tmp_path, "16k"):
         with pytest.raises(OSError, match="No space"):
             (tmp_path / "filler").write_bytes(bytes(1 << 20))
         with FileLock(str(tmp_path / "lock")) as lock:
             assert lock.held
             assert who_holds(lock.path) == 0
-    finally:
-        subprocess.run(["umount", tmp_path], check=True)

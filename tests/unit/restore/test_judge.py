@@ -1,5 +1,3 @@
-import dataclasses
-
 import pytest
 
 from barman.catalog.backup_id import BackupId
@@ -12,6 +10,7 @@ from barman.restore.recovery import get_wal_command
 from barman.restore.request import RestoreRequest
 from barman.restore.step import TablespaceLink
 from barman.restore.target import parse_target
+from barman.values import replace
 
 INFO = BackupInfo(
     BackupId("20260101T000000"), "pg", status="DONE", version=150018, tablespaces=(Tablespace("ts", 17, "/ts"),)
@@ -22,7 +21,7 @@ MARKER = Marker("pg", "20260101T000000", ("/ts",))
 
 
 def changed(**changes):
-    return dataclasses.replace(FACTS, info=dataclasses.replace(INFO, **changes))
+    return replace(FACTS, info=replace(INFO, **changes))
 
 
 def test_a_good_backup_is_fit():
@@ -38,12 +37,12 @@ def test_a_good_backup_is_fit():
         (changed(parent_backup_id="20250101T000000"), "it is incremental"),
         (changed(mode="snapshot-concurrent"), "it is a snapshot"),
         (changed(version=None), "does not say which PostgreSQL version"),
-        (dataclasses.replace(FACTS, being_deleted=True), "is being deleted"),
-        (dataclasses.replace(FACTS, data=None), "data directory of backup"),
-        (dataclasses.replace(FACTS, data=SourceTree("/b/data")), "control file of backup"),
-        (dataclasses.replace(FACTS, data=dataclasses.replace(DATA, links=("pg_wal",))), "'pg_wal' is a symbolic link"),
-        (dataclasses.replace(FACTS, damage=Damage(1, 2, "base/1/2")), "beginning with 'base/1/2'"),
-        (dataclasses.replace(FACTS, tablespaces={17: None}), "tablespace 'ts' (17)"),
+        (replace(FACTS, being_deleted=True), "is being deleted"),
+        (replace(FACTS, data=None), "data directory of backup"),
+        (replace(FACTS, data=SourceTree("/b/data")), "control file of backup"),
+        (replace(FACTS, data=replace(DATA, links=("pg_wal",))), "'pg_wal' is a symbolic link"),
+        (replace(FACTS, damage=Damage(1, 2, "base/1/2")), "beginning with 'base/1/2'"),
+        (replace(FACTS, tablespaces={17: None}), "tablespace 'ts' (17)"),
     ],
 )
 def test_an_unfit_backup_is_refused_with_the_reason(facts, text):
@@ -85,8 +84,8 @@ def test_places_that_collide_are_refused(options, text):
 
 
 def test_an_in_place_tablespace_goes_along():
-    data = dataclasses.replace(DATA, directories=(*DATA.directories, "pg_tblspc", "pg_tblspc/17"))
-    layouts, refusals = laid_out(facts=dataclasses.replace(FACTS, data=data, tablespaces={17: None}))
+    data = replace(DATA, directories=(*DATA.directories, "pg_tblspc", "pg_tblspc/17"))
+    layouts, refusals = laid_out(facts=replace(FACTS, data=data, tablespaces={17: None}))
     assert layouts.links == ()
     assert refusals == []
 
@@ -117,9 +116,9 @@ def test_an_unfinished_restore_of_the_same_backup_is_begun_anew():
     full = place(exists=True, is_directory=True, names=("base",), marker=MARKER)
     assert judged(full, MARKER) == []
     other = Marker("pg", "20250101T000000")
-    assert "unfinished restore of backup '20250101T000000'" in judged(dataclasses.replace(full, marker=other), other)[0]
-    assert "holds a restored cluster" in judged(dataclasses.replace(full, has_control_file=True), MARKER)[0]
-    assert "'mine'" in judged(dataclasses.replace(full, foreign=("mine",)), MARKER)[0]
+    assert "unfinished restore of backup '20250101T000000'" in judged(replace(full, marker=other), other)[0]
+    assert "holds a restored cluster" in judged(replace(full, has_control_file=True), MARKER)[0]
+    assert "'mine'" in judged(replace(full, foreign=("mine",)), MARKER)[0]
 
 
 def test_space_is_added_up_for_each_file_system():
@@ -155,5 +154,5 @@ def test_the_generated_command_names_a_configuration_file_that_is_no_default():
     assert (
         get_wal_command(request, "pg") == "barman get-wal --recovery 30 -P pg %f > %p || exit $(($? == 99 ? 1 : 126))"
     )
-    request = dataclasses.replace(request, config_file="/etc/my 100%.conf", standby_mode=True)
+    request = replace(request, config_file="/etc/my 100%.conf", standby_mode=True)
     assert get_wal_command(request, "pg") == "barman -c '/etc/my 100%%.conf' get-wal pg %f > %p"

@@ -1,4 +1,3 @@
-import dataclasses
 from datetime import datetime, timezone
 
 import pytest
@@ -12,6 +11,7 @@ from barman.restore.request import RestoreRequest
 from barman.restore.target import parse_target
 from barman.restore.wal_plan import plan_wal
 from barman.restore.wals import WalArchive
+from barman.values import replace
 
 SIZE = 16 * 1024 * 1024
 NOW = 10_000.0
@@ -129,5 +129,5 @@ def test_a_record_without_its_wal_is_refused():
 
 
 def test_a_backup_that_was_overtaken_by_a_promotion_is_refused():
-    overtaken = dataclasses.replace(BACKUP, end_wal="000000020000000000000003")
+    overtaken = replace(BACKUP, end_wal="000000020000000000000003")
     assert "begins on another timeline (000000010000000000000002)" in plan({2, 3, 4}, overtaken).refusals[0]

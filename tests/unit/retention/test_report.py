@@ -104,7 +104,7 @@ def test_a_kept_incremental_holds_its_whole_chain():
 
 
 def test_a_done_backup_without_end_never_covers_the_start_of_the_window():
-    from dataclasses import replace
+    from barman.values import replace
 
     infos = [replace(backup(30), end_time=None), backup(40), backup(50)]
     assert newest_first(report(view_of(infos), WEEK, 0, NOW)) == [V, V, OB]

@@ -1,9 +1,9 @@
-import shutil
 import subprocess
 
 import pytest
 
 from barman.transport.rsync import Ending, Item, RsyncJob, judge, literal, parse_item, parse_version, remote_shell
+from tests.support.needs import need_program
 
 SUMMARY_23 = (
     "rsync error: some files/attrs were not transferred (see previous errors) (code 23) at main.c(1852) "
@@ -129,9 +129,9 @@ def test_a_version_is_read(text, version):
     assert parse_version(text) == version
 
 
-@pytest.mark.skipif(not shutil.which("rsync"), reason="rsync is not installed")
 @pytest.mark.parametrize("word", ["a b", "it's", '"q"', "", "a'b'' c", "\\", "$x", "-i"])
 def test_rsync_splits_the_remote_shell_into_the_words_it_was_made_of(tmp_path, word):
+    need_program("rsync")
     shell = tmp_path / "shell"
     shell.write_text(f'#!/bin/sh\nprintf "%s\\0" "$@" > "{tmp_path}/words"\nexit 1\n')
     shell.chmod(0o755)
@@ -140,9 +140,9 @@ def test_rsync_splits_the_remote_shell_into_the_words_it_was_made_of(tmp_path, w
     assert (tmp_path / "words").read_bytes().decode().split("\0")[:3] == ["first", word, "last"]
 
 
-@pytest.mark.skipif(not shutil.which("rsync"), reason="rsync is not installed")
 @pytest.mark.parametrize("name", ["a*b", "a?b", "[ab]", "a\\b", "a\\*b", "a b", "**", "-x", "+ x", "é"])
 def test_a_literal_pattern_matches_one_path_only(tmp_path, name):
+    need_program("rsync")
     source = tmp_path / "s"
     source.mkdir()
     for other in [name, "axb", "a", "b", "aXXb", "ab"]:

@@ -20,6 +20,7 @@ from barman.wal import quarantine
 from barman.wal.archiver import ArchiveResult, archive_wal
 from barman.wal.commit import Prepared, listed_names
 from barman.wal.source import Found
+from tests.support.needs import ordinary_permissions, small_disk
 from tests.support.wal_files import (
     HISTORY,
     LABEL,
@@ -353,13 +354,12 @@ def test_a_busy_lock_is_no_error(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_stops_no_other(tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root reads everything")
     server = make_server(tmp_path)
     for name in (A, B):
         drop(incoming(server), name)
     os.chmod(os.path.join(incoming(server), A), 0)
-    result, reporter = archive(server)
+    with ordinary_permissions():
+        result, reporter = archive(server)
     assert (result.archived, result.left) == (1, 1)
     assert "cannot be read" in reporter.texts("error")[0]
 
@@ -408,10 +408,8 @@ def test_many_files_of_several_logs_come_through_in_one_run(tmp_path: Path) -> N
 def _small_disk(tmp_path: Path):  # type: ignore[no-untyped-def]  # a generator of a path
     place = tmp_path / "disk"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5500k", "none", place], check=False).returncode != 0:
-        pytest.skip("a small file system cannot be mounted here")
-    yield place
-    subprocess.run(["umount", place], check=True)
+    with small_disk(place, "5500k"):
+        yield place
 
 
 def test_what_cannot_go_to_another_file_system_stays_and_stops_nothing(small_disk: Path, tmp_path: Path) -> None:

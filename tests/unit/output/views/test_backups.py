@@ -1,11 +1,11 @@
 """What `list-backups` and `show-backup` print; clients parse it with the expressions used here."""
 
 import re
-from dataclasses import replace
 
 from barman.output.views.backups import BackupDetailsView, BackupListView
 from barman.status.backup_details import BackupDetails
 from barman.status.backups import BackupList, BackupRow, WalUsage
+from barman.values import replace
 from tests.support.catalog_builder import make_info
 
 INFO = make_info("20261122T051010", begin=8, size=5000, deduplicated_size=3000)
