@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman.backup.record import log_status
@@ -12,6 +10,7 @@ from barman.catalog.wal_content import recognise_file
 from barman.compression.codec import CodecError, decoded, find_codec
 from barman.errors import BackupError, InvalidWalName, LockBusy
 from barman.postgres.wal_name import WalSegment
+from barman.values import dataclass, replace
 from barman.wal import header
 from barman.wal.archiver import configured_filters
 
@@ -145,7 +144,7 @@ def _record(catalog: Catalog, info: BackupInfo, verdict: Verdict, reporter: Repo
         _say_what_is_missing(catalog, info, verdict.missing, reporter)
     if (verdict.status, verdict.error) == (info.status, info.error):
         return info
-    judged = dataclasses.replace(info, status=verdict.status, error=verdict.error)
+    judged = replace(info, status=verdict.status, error=verdict.error)
     catalog.backups.save(judged)
     log_status(judged, info.status)
     if verdict.status == BackupStatus.FAILED:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import posixpath
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman.backup.copy_rules import Rule, wants
@@ -20,6 +19,7 @@ from barman.postgres.data_directory import (
     LEFT_OUT_OF_PGDATA,
     TABLESPACE_LINKS,
 )
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -7,8 +7,9 @@ the root of the copy, and that a pattern with a `/` or `**` is compared with the
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+
+from barman.values import dataclass
 
 _TOKEN = re.compile(r"\*\*|\*|\?|\[[^\]]+\]|\\.|.", re.DOTALL)
 _MEANING = {"**": ".*", "*": "[^/]*", "?": "[^/]"}

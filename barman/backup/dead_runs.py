@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from barman.backup.record import log_status
 from barman.catalog.backup_info import BackupStatus
 from barman.errors import LockBusy
+from barman.values import replace
 
 if TYPE_CHECKING:
     from barman.catalog.backup_info import BackupInfo
@@ -71,7 +71,7 @@ def _fail_dead_copy(catalog: Catalog, info: BackupInfo, reporter: Reporter) -> b
 def _fail(catalog: Catalog, info: BackupInfo, holder: int | None, reporter: Reporter) -> None:
     who = f"process {holder} is gone" if holder else "its process is gone"
     error = f"failure {_ACTIONS[info.status]} ({who})"
-    failed = dataclasses.replace(info, status=BackupStatus.FAILED, error=error)
+    failed = replace(info, status=BackupStatus.FAILED, error=error)
     catalog.backups.save(failed)
     log_status(failed, info.status)
     reporter.warning(f"Backup {info.backup_id} of server {info.server_name} has been marked as FAILED: {error}")

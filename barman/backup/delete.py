@@ -9,10 +9,8 @@ the first loses a byte, and children go before parents: what is not deleted yet 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman import clock
@@ -25,6 +23,7 @@ from barman.fs import durable
 from barman.fs.tree import measure
 from barman.timestamps import format_ctime
 from barman.units import format_age
+from barman.values import dataclass, replace
 from barman.wal.removal import remove_unneeded_wals
 
 if TYPE_CHECKING:
@@ -231,7 +230,7 @@ def _mark_failed(catalog: Catalog, backup_id: BackupId) -> None:
         info = BackupInfo(backup_id, catalog.layout.server_name, mode="postgres")
     if info.status == BackupStatus.FAILED:
         return
-    failed = dataclasses.replace(info, status=BackupStatus.FAILED, error=_IN_PROGRESS)
+    failed = replace(info, status=BackupStatus.FAILED, error=_IN_PROGRESS)
     try:
         catalog.backups.save(failed)
     except OSError as error:
@@ -270,7 +269,7 @@ def _remove(catalog: Catalog, backup_id: BackupId, reporter: Reporter) -> None:
 def _forget_child(catalog: Catalog, parent_id: BackupId, backup_id: BackupId) -> None:
     def without(parent: BackupInfo) -> BackupInfo:
         left = tuple(child for child in parent.children_backup_ids if child != backup_id)
-        return dataclasses.replace(parent, children_backup_ids=left)
+        return replace(parent, children_backup_ids=left)
 
     try:
         change_record(catalog, parent_id, without)
@@ -290,7 +289,7 @@ def _account_again(catalog: Catalog, info: BackupInfo | None) -> None:
         change_record(
             catalog,
             info.backup_id,
-            lambda found: dataclasses.replace(found, deduplicated_size=sizes.deduplicated_size),
+            lambda found: replace(found, deduplicated_size=sizes.deduplicated_size),
         )
     except BarmanError as error:
         _LOG.warning("the size of backup %s cannot be updated: %s", info.backup_id, error)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman.catalog.backup_info import BackupInfo
 from barman.catalog.chain import leaves_first
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from barman.catalog.backup_id import BackupId

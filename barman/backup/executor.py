@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from barman.backup.plan import refuse_what_is_not_built
 from barman.errors import BackupError
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman.errors import BackupError
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

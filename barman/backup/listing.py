@@ -7,11 +7,11 @@ missing, rsync lists with whole seconds.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from barman.errors import BackupError
+from barman.values import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman.catalog.backup_id import resolve
 from barman.errors import BackupError, CatalogError
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from barman.backup.request import BackupRequest

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from typing import TYPE_CHECKING, Any
 
 from barman.catalog.backup_info import BackupStatus
 from barman.clock import Deadline
 from barman.errors import Interrupted
+from barman.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ class RunningRecord:
 
     def change(self, **changes: Any) -> None:
         """Set fields; they become durable with the next `save`."""
-        self.info = dataclasses.replace(self.info, **changes)
+        self.info = replace(self.info, **changes)
 
     def save(self, **changes: Any) -> None:
         """Set fields and make the record durable."""

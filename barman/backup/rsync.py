@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman.backup.copier import Copier, CopyOptions, Reference
@@ -17,6 +16,7 @@ from barman.postgres.backup_session import BackupEnd, BackupSession
 from barman.postgres.control_functions import switch_wal
 from barman.process import find_program
 from barman.units import format_age
+from barman.values import dataclass
 from barman.wal import __file__ as _wal_package
 from barman.wal.switch import switching_connection
 

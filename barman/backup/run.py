@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman import clock
@@ -27,6 +26,7 @@ from barman.postgres.control_functions import create_restore_point
 from barman.postgres.facts import read_facts
 from barman.postgres.wal_name import WalSegment
 from barman.units import format_age, format_size
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from typing import Any
@@ -244,12 +244,12 @@ def _details(error: BaseException) -> str:
 
 def _add_child(catalog: Catalog, parent_id: BackupId, backup_id: BackupId) -> None:
     """Tell the parent of an incremental, of a failed one too: deleting the parent must find it."""
-    import dataclasses
+    from barman.values import replace
 
     def with_child(parent: BackupInfo) -> BackupInfo:
         if backup_id in parent.children_backup_ids:
             return parent
-        return dataclasses.replace(parent, children_backup_ids=(*parent.children_backup_ids, backup_id))
+        return replace(parent, children_backup_ids=(*parent.children_backup_ids, backup_id))
 
     try:
         change_record(catalog, parent_id, with_child)

@@ -4,13 +4,13 @@ Attributes have the key names of `backup.info`, so that a search for a key finds
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from barman.catalog.backup_id import BackupId
 from barman.postgres.lsn import Lsn
 from barman.postgres.version import PgVersion
+from barman.values import dataclass, field
 
 DEFAULT_SEGMENT_SIZE: Final = 16 * 1024 * 1024
 
@@ -84,7 +84,7 @@ class StoredMapping(Mapping[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class BackupInfo:
-    """One record. Change it with `dataclasses.replace`, then `BackupStore.save` it.
+    """One record. Change it with `replace`, then `BackupStore.save` it.
 
     `extra` holds keys we do not know, verbatim. `source` holds the texts that were read, by key: a value that did not
     change is written back exactly as it was found. `comments` are the comment lines.

@@ -5,7 +5,6 @@ catalog reference). Writing gives what the original reads. A value that was not 
 found, unknown keys and comments too. A text from outside never does more than raise CorruptRecord with file and line.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -311,5 +310,5 @@ _UNKNOWN: Final[_Decoder] = str
 _DECODERS: Final = {key: decode for key, (decode, _) in _KEYS.items()}
 _ENCODERS: Final = {key: encode for key, (_, encode) in _KEYS.items()}
 
-if {f.name for f in dataclasses.fields(BackupInfo)} - _KEYS.keys() != {"backup_id", "extra", "comments", "source"}:
+if set(BackupInfo.__match_args__) - _KEYS.keys() != {"backup_id", "extra", "comments", "source"}:
     raise AssertionError("every field of BackupInfo needs a row in _KEYS")

@@ -1,12 +1,12 @@
 """`identity.json`: which cluster this repository belongs to."""
 
 import json
-from dataclasses import dataclass
 from typing import Any, Final
 
 from barman.catalog.layout import Layout
 from barman.errors import CatalogError, CorruptRecord
 from barman.fs import durable
+from barman.values import dataclass
 
 _MAX_SIZE: Final = 64 * 1024
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from barman.catalog.backup_id import BackupId
@@ -10,6 +9,7 @@ from barman.catalog.backup_info import BackupInfo, BackupStatus
 from barman.catalog.layout import KEEP_SUFFIX, Layout
 from barman.errors import CatalogError
 from barman.fs import durable
+from barman.values import dataclass
 
 FULL: Final = "full"
 STANDALONE: Final = "standalone"

@@ -7,9 +7,9 @@ must neither read it as something else nor trip over it: in `meta/` that is any 
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from barman.postgres.wal_name import HistoryName, hash_directory
+from barman.values import dataclass
 
 RECORD_SUFFIX = "-backup.info"
 KEEP_SUFFIX = "-keep"

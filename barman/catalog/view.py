@@ -1,11 +1,11 @@
 """CatalogView: the catalog of one server at one moment, as plain values. Pure; the input of every plan."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 
 from barman.catalog.backup_id import BackupId
 from barman.catalog.backup_info import BackupInfo, BackupStatus
 from barman.errors import CorruptRecord
+from barman.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

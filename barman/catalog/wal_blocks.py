@@ -15,11 +15,11 @@ import os
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from operator import lt
 
 from barman.catalog.wal_file import WalFile, parse_line
 from barman.errors import CatalogError
+from barman.values import dataclass, field
 
 BLOCK_LINES = 64
 NAME = 24

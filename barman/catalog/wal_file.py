@@ -7,9 +7,9 @@ blanks between columns are accepted (catalog reference, section 11).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from barman.postgres.wal_name import is_wal_name
+from barman.values import dataclass
 
 _LONGEST_LINE = 400
 """Longer lines are garbage: no column is that long, and numbers of unbounded length are slow to read."""

@@ -14,7 +14,6 @@ import struct
 import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from heapq import merge
 from itertools import accumulate
 from typing import Protocol
@@ -35,6 +34,7 @@ from barman.catalog.xlogdb import XlogDb, XlogLock
 from barman.clock import timestamp
 from barman.errors import BarmanError, CatalogError
 from barman.fs.durable import Temporary, write_atomic
+from barman.values import dataclass, field
 
 _MAGIC = b"barman wal index 1\n"
 _HEADER = struct.Struct("<19sI" + "q" * 14 + "24s")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 
 from barman.catalog.layout import Layout
 from barman.catalog.wal_content import recognise_file
@@ -17,6 +16,7 @@ from barman.errors import CatalogError
 from barman.fs.durable import remove, remove_empty_directory
 from barman.postgres.timeline import MAX_HISTORY_BYTES, TimelineHistory
 from barman.postgres.wal_name import HistoryName, hash_directory, is_segment_name, is_wal_name, parse_wal_name
+from barman.values import dataclass
 
 _HASH_DIRECTORY = re.compile(r"[0-9A-F]{16}\Z")
 

@@ -1,7 +1,7 @@
 """Compression formats of WAL: names, levels, magic bytes, and the registry of codecs.
 
 Start-up matters here: clients import this module on every WAL. It imports no engine (an engine's module is imported
-when a codec of it is made) and no dataclasses.
+when a codec of it is made).
 
 Names, magic bytes and level ranges are on-disk and configuration facts (catalog reference, section 12).
 """

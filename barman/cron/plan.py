@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from barman.values import dataclass
 
 LARGE_QUEUE = 32
 """More segments than this are archived by a process of their own, so that a cron run stays short."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman.clock import Deadline
 from barman.process import is_alive, terminate_process
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from barman.catalog.locks import LockHolder, Locks

@@ -6,10 +6,10 @@ Both are text that PostgreSQL writes (`build_backup_content` in `xlogbackup.c`) 
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from barman.errors import BackupError
 from barman.postgres.lsn import Lsn
+from barman.values import dataclass
 
 _START_WAL = re.compile(
     r"^START WAL LOCATION: ([0-9A-F]+/[0-9A-F]+) \(file ([0-9A-F]{24})\)\s*$", re.IGNORECASE | re.MULTILINE

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman.errors import CorruptRecord
 from barman.postgres.lsn import Lsn
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

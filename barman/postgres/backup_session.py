@@ -6,12 +6,12 @@ were renamed in PostgreSQL 15.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman.errors import BackupError
 from barman.postgres.backup_label import BackupLabel, parse_backup_label
 from barman.postgres.lsn import Lsn
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

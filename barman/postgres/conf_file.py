@@ -8,7 +8,8 @@ Pure: nothing here opens a file.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from barman.values import dataclass
 
 _SETTING = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_$]*(?:\.[A-Za-z_][A-Za-z0-9_$]*)?)\s*(?:=\s*|\s)(.*)\Z", re.DOTALL)
 _VALUE = re.compile(r"'(?:[^'\\]|\\.|'')*'|[^\s#']+", re.DOTALL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman.errors import MissingPrivilege
@@ -10,6 +9,7 @@ from barman.postgres.facts import SEGMENT_SIZE_SQL, Position, fetch_position
 from barman.postgres.lsn import Lsn
 from barman.postgres.version import PgVersion
 from barman.postgres.wal_name import WalSegment
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from barman.postgres.connection import PostgresConnection

@@ -6,7 +6,6 @@ Facts that the role may not see are None; no missing privilege makes the snapsho
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from barman.postgres.lsn import Lsn
 from barman.postgres.synchronous import parse_standby_names
 from barman.postgres.version import PgVersion
 from barman.postgres.wal_name import WalSegment
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from barman.postgres.connection import PostgresConnection
@@ -344,7 +344,7 @@ def remote_status(facts: ServerFacts) -> dict[str, Any]:
         status["included_files"] = list(facts.included_files)
     if facts.archiver is not None:
         archiver = facts.archiver
-        status.update({name: getattr(archiver, name) for name in ArchiverStats.__dataclass_fields__})
+        status.update({name: getattr(archiver, name) for name in ArchiverStats.__match_args__})
     if facts.streaming is not None:
         status.update(streaming_status(facts.streaming))
     return status

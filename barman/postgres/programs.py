@@ -6,12 +6,12 @@ import glob
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from barman.clock import Deadline
 from barman.errors import NotSupportedByServer, TransportError
 from barman.postgres.version import PgVersion
 from barman.process import find_programs, run
+from barman.values import dataclass
 
 PG_BASEBACKUP = ("pg_basebackup",)
 PG_RECEIVEWAL = ("pg_receivewal", "pg_receivexlog")

@@ -6,10 +6,9 @@ Pure: nothing here opens a file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from barman.postgres.conf_file import quote
 from barman.postgres.version import PgVersion
+from barman.values import dataclass
 
 RECOVERY_SIGNAL = "recovery.signal"
 STANDBY_SIGNAL = "standby.signal"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 
 import psycopg2
 import psycopg2.extensions
@@ -13,6 +12,7 @@ from barman.errors import ConfigError, PostgresError
 from barman.postgres import conninfo as dsn
 from barman.postgres.connection import BaseConnection
 from barman.postgres.lsn import Lsn
+from barman.values import dataclass
 
 _SLOT_NAME = re.compile(r"[a-z0-9_]{1,63}")
 

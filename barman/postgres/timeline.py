@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from barman.errors import CorruptRecord
 from barman.postgres.lsn import Lsn
+from barman.values import dataclass
 
 # A history has one line a timeline switch; anything longer is no history file.
 MAX_HISTORY_BYTES = 1 << 20

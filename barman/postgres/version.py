@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from barman.values import dataclass
 
 _TEXT = re.compile(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?")
 

@@ -7,10 +7,10 @@ A segment name is timeline, log and segment number, eight hexadecimal digits eac
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from barman.errors import InvalidWalName
 from barman.postgres.lsn import Lsn
+from barman.values import dataclass
 
 _NAME = re.compile(
     r"([0-9A-Fa-f]{8})(?:([0-9A-Fa-f]{8})([0-9A-Fa-f]{8})(\.partial|\.([0-9A-Fa-f]{8})\.backup)?|\.history)\Z"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman.postgres import data_directory
@@ -11,6 +10,7 @@ from barman.postgres.version import PgVersion
 from barman.restore.facts import is_inside
 from barman.restore.marker import MARKER_NAME
 from barman.restore.tablespaces import judge_locations, place_tablespaces
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

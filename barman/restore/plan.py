@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman.errors import RestoreRefused
@@ -28,6 +27,7 @@ from barman.restore.step import (
     WriteSettings,
 )
 from barman.restore.wal_plan import GAP_HINT, WalPlan
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

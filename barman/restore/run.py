@@ -102,7 +102,7 @@ def _usable_options(
     request: RestoreRequest, target: RecoveryTarget, reporter: Reporter
 ) -> tuple[RestoreRequest, RecoveryTarget]:
     """Drop options that mean nothing together with others, and say so."""
-    from dataclasses import replace
+    from barman.values import replace
 
     for warning in target.warnings:
         reporter.warning(warning)
@@ -180,7 +180,7 @@ def _look_at_places(layouts: Layouts, backup: BackupFacts, repository: tuple[str
 
 def _without_own_cluster(place: PlaceFacts, layouts: Layouts) -> PlaceFacts:
     """Forget that a tablespace lies in a data directory when that is the one being restored."""
-    from dataclasses import replace
+    from barman.values import replace
 
     inside = place.path != layouts.destination and is_inside(place.path, layouts.destination)
     return replace(place, enclosing_cluster=None) if inside else place

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman.errors import RestoreRefused
 from barman.postgres.lsn import Lsn
 from barman.timestamps import has_zone, parse_timestamp
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -6,10 +6,10 @@ on the backup's. Neither is asked: the number is chosen here by ancestry and by 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman.restore.wals import WalArchive, descendants, follow
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from barman.catalog.backup_info import BackupInfo

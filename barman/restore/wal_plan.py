@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from barman.errors import InvalidWalName
 from barman.postgres.wal_name import WalSegment
 from barman.restore.timelines import TimelineChoice, choose_timeline
 from barman.restore.wals import Hole, WalChain, follow
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from barman.catalog.backup_info import BackupInfo

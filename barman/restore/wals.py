@@ -7,10 +7,10 @@ Segments are counted from position 0, so that numbers compare across timelines.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from barman.postgres.wal_name import WalSegment
+from barman.values import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set

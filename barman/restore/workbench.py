@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from barman.clock import monotonic
 from barman.report import Progress
+from barman.values import dataclass, field
 
 if TYPE_CHECKING:
     from barman.compression.codec import CustomFilters

@@ -1,11 +1,11 @@
 """The grammar of `retention_policy`. Pure."""
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from barman.errors import ConfigError
+from barman.values import dataclass
 
 _REDUNDANCY = re.compile(r"\s*REDUNDANCY\s+(\d{1,18})\s*", re.IGNORECASE | re.ASCII)
 _WINDOW = re.compile(r"\s*RECOVERY\s+WINDOW\s+OF\s+(\d{1,18})\s+(DAY|WEEK|MONTH)S?\s*", re.IGNORECASE | re.ASCII)

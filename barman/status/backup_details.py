@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman.errors import CatalogError
 from barman.status.backups import NOT_ENFORCED, WalUsage, as_listed, retention_words, usage, wal_stats
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from barman.catalog.backup_info import BackupInfo

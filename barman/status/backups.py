@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from barman import clock
 from barman.catalog.backup_info import BackupInfo, BackupStatus
 from barman.errors import ConfigError
+from barman.values import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from barman.errors import BarmanError, ConfigError, DeadlineExceeded, Unreachabl
 from barman.postgres.lsn import Lsn
 from barman.process import run
 from barman.status.remote import read_remote_status, wal_retention_policy
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -100,7 +100,7 @@ def _backups(server: Server) -> tuple[dict[str, Any], dict[str, str]]:
 def describe_backup(info: BackupInfo) -> dict[str, Any]:
     """The fields of a record by their names on disk; times are local, in ISO form; fields hidden there are left out."""
     fields: dict[str, Any] = {
-        name: _plain(getattr(info, name)) for name in info.__dataclass_fields__ if name not in _INTERNAL
+        name: _plain(getattr(info, name)) for name in info.__match_args__ if name not in _INTERNAL
     }
     for hidden in ("backup_name", "snapshots_info"):
         if fields[hidden] is None:

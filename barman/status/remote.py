@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from barman import clock
 from barman.errors import BarmanError
 from barman.units import format_age, format_interval
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,7 +120,7 @@ def _live_items(facts: ServerFacts, config: ServerConfig) -> dict[str, Any]:
 
     items = remote_status(facts)
     if not config.archiver:
-        for name in (*_ARCHIVER_KEYS, *ArchiverStats.__dataclass_fields__):
+        for name in (*_ARCHIVER_KEYS, *ArchiverStats.__match_args__):
             items.pop(name, None)
     return items
 

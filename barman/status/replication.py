@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from barman.errors import MissingPrivilege
 from barman.postgres.lsn import Lsn
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman.config.values import canonical_retention
 from barman.errors import BarmanError
 from barman.timestamps import format_ctime
 from barman.units import format_size
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Result of `list-servers`. Plain classes, not dataclasses: this is on the path of the fastest command."""
+"""Result of `list-servers`. Plain classes: this is on the path of the fastest command."""
 
 from __future__ import annotations
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from barman.errors import FileFailed, FileMissing
 from barman.fs import durable
 from barman.process import last_line
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

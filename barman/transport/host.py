@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman import process
@@ -15,6 +14,7 @@ from barman.transport.local import LocalRunner
 from barman.transport.openssh import NO_QUESTIONS, OpenSshRunner
 from barman.transport.rsync import remote_shell
 from barman.transport.ssh_command import NotUnderstood, parse_ssh_command, read_resolved, split_ssh_command
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 import threading
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from barman.errors import CommandFailed, DeadlineExceeded
 from barman.process import Child, describe_status, last_line
+from barman.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from barman.values import dataclass
 
 STALLED_AFTER = 10.0
 """Seconds without a write after which a short file is not being written any more."""

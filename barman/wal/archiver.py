@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from barman import clock, workers
 from barman.compression.codec import Codec, CustomFilters, find_codec
 from barman.errors import BarmanError, CatalogError, HookAborted, LockBusy, WalError
+from barman.values import dataclass
 from barman.wal import quarantine
 from barman.wal.admission import Decision
 from barman.wal.commit import Prepared, commit, listed_names

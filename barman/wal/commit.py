@@ -10,13 +10,13 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from barman.catalog.catalog import Catalog
 from barman.catalog.wal_content import recognise_file
 from barman.catalog.wal_file import WalFile
 from barman.compression.codec import CustomFilters
 from barman.fs import durable
+from barman.values import dataclass
 from barman.wal.admission import Decision
 from barman.wal.source import Found
 

@@ -16,13 +16,13 @@ ever decided by counting files or by looking at neighbours in a list.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 from barman.catalog.backup_id import BackupId
 from barman.catalog.backup_info import BackupInfo, BackupStatus
 from barman.catalog.view import CatalogView
 from barman.errors import InvalidWalName
 from barman.postgres.wal_name import HistoryName, WalSegment, parse_wal_name
+from barman.values import dataclass
 
 _STANDALONE = "standalone"
 

@@ -11,7 +11,6 @@ import contextlib
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from barman.catalog.wal_content import recognise_file
@@ -25,6 +24,7 @@ from barman.postgres.wal_name import (
     parse_wal_name,
     segments_per_log,
 )
+from barman.values import dataclass
 from barman.wal import header
 from barman.wal.absence import why_expected
 

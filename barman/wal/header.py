@@ -7,11 +7,11 @@ order of the server. The page magic changes with major versions only.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from barman.postgres.lsn import Lsn
 from barman.postgres.wal_name import WalSegment, is_segment_size
+from barman.values import dataclass
 
 LONG_HEADER_SIZE = 40
 _LAYOUT = "HHIQIxxxxQII"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from barman.postgres.wal_name import is_wal_name
+from barman.values import dataclass
 from barman.wal.source import Batch, Found, cut, scan
 
 

@@ -12,7 +12,6 @@ import filecmp
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from barman import clock
@@ -22,6 +21,7 @@ from barman.errors import CatalogError, WalError
 from barman.fs import durable
 from barman.postgres.timeline import MAX_HISTORY_BYTES
 from barman.postgres.wal_name import BackupLabelName, HistoryName, parse_wal_name
+from barman.values import dataclass
 from barman.wal import quarantine
 from barman.wal.admission import OTHER_CONTENT
 from barman.wal.commit import listed_names

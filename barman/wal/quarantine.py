@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from barman.errors import WalError
 from barman.fs import durable
 from barman.postgres.wal_name import is_wal_name
+from barman.values import dataclass
 from barman.wal.source import Found
 
 _REASON_SUFFIX = ".reason"

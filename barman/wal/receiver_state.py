@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from barman.fs import durable
+from barman.values import asdict, dataclass
 
 if TYPE_CHECKING:
     from barman.catalog.layout import Layout

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from typing import Protocol
 
 from barman.errors import WalError
+from barman.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

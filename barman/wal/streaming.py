@@ -8,9 +8,9 @@ ended, and leave a hole. So the newest file always stays.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from barman.postgres.wal_name import is_segment_name, is_wal_name
+from barman.values import dataclass, replace
 from barman.wal.source import Batch, Found, cut, scan
 
 

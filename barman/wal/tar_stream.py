@@ -8,10 +8,10 @@ pax, "ustar Interchange Format".
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from barman.errors import WalError
+from barman.values import dataclass
 
 BLOCK = 512
 CONFIRM_RECORD = "BARMAN.confirm"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Container
-from dataclasses import dataclass
 
 from barman.errors import InvalidWalName, WalError
 from barman.postgres.wal_name import WalSegment
+from barman.values import dataclass
 from barman.wal.required import missing_segments
 
 

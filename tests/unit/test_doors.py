@@ -37,7 +37,7 @@ CALLS = {
     "print": ("output/", "cli/main.py", "clients/", "config/reference.py"),
     "input": (),
     "eval": (),
-    "exec": (),
+    "exec": ("values.py",),  # the methods of value classes, made of the names of their fields
 }
 IMPORTS = {
     "subprocess": ("process.py",),

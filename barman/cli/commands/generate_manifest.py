@@ -23,7 +23,7 @@ def run(args: argparse.Namespace, context: Context) -> None:
     server = context.server(args.server_name)
     if server is None:
         return
-    from barman.backup.verify import generate_manifest
+    from barman.backup.manifest import generate_manifest
     from barman.catalog.backup_id import resolve
 
     view = server.catalog.snapshot()

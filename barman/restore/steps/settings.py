@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from barman.errors import BarmanError
@@ -13,6 +12,7 @@ from barman.postgres.conf_file import Setting
 from barman.postgres.data_directory import CONFIGURATION_FILES
 from barman.restore.facts import is_inside
 from barman.restore.result import SettingNote
+from barman.values import dataclass, field
 
 if TYPE_CHECKING:
     from barman.postgres.version import PgVersion
