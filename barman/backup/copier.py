@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from barman import clock, process
-from barman.backup.copy_plan import Selection, select_files, share_of_bandwidth, share_out
+from barman.backup.copy_plan import select_files, share_of_bandwidth, share_out
 from barman.backup.listing import Listing, find_argv, only_vanished, parse_find, parse_rsync
 from barman.errors import BackupError, FileMissing
 from barman.fs import copying, durable
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from barman.backup.listing import ListedFile
     from barman.report import Reporter
     from barman.transport.host import Host
-    from barman.transport.runner import CommandRunner
 
 _LINKERS = 4
 _PROGRESS_SECONDS = 1.0
+_READINGS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The backup that unchanged files are taken from, `how`: `link` or `copy`.
+    """A backup, or what a broken-off one left, that unchanged files are taken from, `how`: `link` or `copy`.
 
     `directories` maps destinations of the plan to the same trees there. `begun` is when it began, by the clock of the
-    host that is copied now; None when it may come from another host.
+    host that is copied now; None when equal times prove nothing: then everything is compared by content.
     """
 
     how: str
@@ -84,18 +84,32 @@ class CopyStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class _Reuse:
+    """What one reference gives to one tree: files that are certainly its own, and files that look the same."""
+
+    how: str
+    directory: str
+    unchanged: tuple[ListedFile, ...]
+    doubtful: tuple[ListedFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Survey:
     tree: DirectoryCopy
     listing: Listing
-    selection: Selection
-    reference: str | None
+    reuses: tuple[_Reuse, ...]
+    changed: tuple[ListedFile, ...]
 
 
 class Copier:
     """Copies from one host. `cancel` may be called by any thread and makes `copy` raise."""
 
-    def __init__(self, host: Host, options: CopyOptions, reporter: Reporter) -> None:
+    def __init__(
+        self, host: Host, options: CopyOptions, reporter: Reporter, watch: Callable[[], None] | None = None
+    ) -> None:
+        """Get ready. `watch` is called every second while files travel: what it raises ends the copy."""
         self._host = host
+        self._watch = watch or _nothing_to_watch
         self._options = options
         self._reporter = reporter
         self._lock = threading.Lock()
@@ -105,21 +119,21 @@ class Copier:
         self._statistics = CopyStatistics(workers=options.jobs)
         self._progress = Progress("Copying", 0, 0)
 
-    def copy(self, plan: CopyPlan, reference: Reference | None = None) -> CopyStatistics:
-        """Copy everything, the control file after all else.
+    def copy(self, plan: CopyPlan, references: Sequence[Reference] = ()) -> CopyStatistics:
+        """Copy everything, the control file after all else; of several references the first that has a file gives it.
 
         Raises BackupError when the source is not what the server says, CommandFailed, FileFailed, Unreachable; no rsync
         is left running then.
         """
         began = clock.monotonic()
-        surveys = [self._survey(tree, reference) for tree in plan.directories]
+        surveys = [self._survey(tree, references) for tree in plan.directories]
         statistics = self._statistics
         statistics.files = sum(len(survey.listing.files) for survey in surveys) + len(plan.files) + 1
         statistics.size = sum(survey.listing.size for survey in surveys)
         self._progress = Progress("Copying", 0, statistics.size, started_at=clock.monotonic())
         for survey in surveys:
-            self._prepare(survey, reference)
-        self._run_all([(survey.tree.label, job) for survey in surveys for job in self._jobs(survey, reference)])
+            self._prepare(survey)
+        self._run_all([(survey.tree.label, job) for survey in surveys for job in self._jobs(survey)])
         for item in (*plan.files, plan.control_file):
             self._copy_file(item)
         statistics.total_seconds = clock.monotonic() - began
@@ -135,7 +149,7 @@ class Copier:
 
     # -- what there is
 
-    def _survey(self, tree: DirectoryCopy, reference: Reference | None) -> _Survey:
+    def _survey(self, tree: DirectoryCopy, references: Sequence[Reference]) -> _Survey:
         began = clock.monotonic()
         listing = tree.wanted(self._list_source(tree))
         if not (listing.files or listing.directories):
@@ -145,11 +159,18 @@ class Copier:
             )
         for path in listing.others:
             self._reporter.warning(f"'{tree.source}/{path}' is not a file and was not copied")
-        directory = reference.directories.get(tree.destination) if reference else None
-        copies = _list_local(directory) if directory else None
-        selection = select_files(listing, copies, reference.begun if reference else None)
+        reuses, changed = [], tuple(listing.files.values())
+        for reference in references:
+            directory = reference.directories.get(tree.destination)
+            copies = _list_local(directory, tree.pruned) if directory else None
+            if directory is None or copies is None:
+                continue
+            wanted = Listing({file.path: file for file in changed})
+            selection = select_files(wanted, copies, reference.begun)
+            reuses.append(_Reuse(reference.how, directory, selection.unchanged, selection.doubtful))
+            changed = selection.changed
         self._statistics.analysis_seconds[tree.label] = clock.monotonic() - began
-        return _Survey(tree, listing, selection, directory if copies is not None else None)
+        return _Survey(tree, listing, tuple(reuses), changed)
 
     def _list_source(self, tree: DirectoryCopy) -> Listing:
         doing = f"listing '{tree.source}'"
@@ -182,15 +203,15 @@ class Copier:
 
     # -- what is here already
 
-    def _prepare(self, survey: _Survey, reference: Reference | None) -> None:
-        """Create the directories, and take from the reference what is certainly unchanged."""
+    def _prepare(self, survey: _Survey) -> None:
+        """Create the directories, and take from the references what is certainly unchanged."""
         began = clock.monotonic()
         destination = survey.tree.destination
         durable.make_directory(destination, 0o700)
         for path in sorted(survey.listing.directories):
             copying.ensure_directory(f"{destination}/{path}", survey.listing.directories[path] | 0o700)
-        if reference is not None and survey.reference is not None:
-            self._reuse(survey.selection.unchanged, survey.reference, destination, link=reference.how == "link")
+        for reuse in survey.reuses:
+            self._reuse(reuse.unchanged, reuse.directory, destination, link=reuse.how == "link")
         self._statistics.copy_seconds[survey.tree.label] = clock.monotonic() - began
 
     def _reuse(self, files: Sequence[ListedFile], source: str, destination: str, *, link: bool) -> None:
@@ -206,27 +227,31 @@ class Copier:
 
     # -- what travels
 
-    def _jobs(self, survey: _Survey, reference: Reference | None) -> Iterable[RsyncJob]:
-        tree, selection = survey.tree, survey.selection
-        how = reference.how if reference is not None and survey.reference is not None else None
-        shares = share_out(selection.changed, self._options.jobs)
+    def _jobs(self, survey: _Survey) -> Iterable[RsyncJob]:
+        tree = survey.tree
+        shares = share_out(survey.changed, self._options.jobs)
+        # What has changed in part travels in part: the first reference is the basis of the difference.
+        basis = survey.reuses[0] if survey.reuses else None
         for number, share in enumerate(shares, 1):
-            yield self._job(survey, share, how, f"{tree.label} ({number} of {len(shares)})")
-        if selection.doubtful:
-            job = self._job(survey, selection.doubtful, how, f"{tree.label} (compared by content)")
-            yield replace(job, checksum=True)
+            yield self._job(survey, share, basis, f"{tree.label} ({number} of {len(shares)})")
+        for reuse in survey.reuses:
+            if reuse.doubtful:
+                job = self._job(survey, reuse.doubtful, reuse, f"{tree.label} (compared by content)")
+                yield replace(job, checksum=True)
 
-    def _job(self, survey: _Survey, files: Sequence[ListedFile], how: str | None, label: str) -> RsyncJob:
+    def _job(self, survey: _Survey, files: Sequence[ListedFile], basis: _Reuse | None, label: str) -> RsyncJob:
+        # With link, files at the destination may be other backups' too.
+        linked = any(reuse.how == "link" for reuse in survey.reuses)
         return RsyncJob(
             source=self._host.rsync_path(f"{survey.tree.source}/"),
             destination=f"{survey.tree.destination}/",
             shell=self._host.rsync_shell,
             flags=NAMED_FILES_FLAGS,
             names=tuple(file.path for file in files),
-            reuse=how,
-            reference=survey.reference,
-            # A file that is linked to the reference must be replaced, never written into.
-            inplace=how != "link",
+            reuse=basis.how if basis is not None else None,
+            reference=basis.directory if basis is not None else None,
+            # What is linked must be replaced, never written into.
+            inplace=not linked,
             compress=self._options.compress,
             bandwidth_limit=survey.tree.bandwidth_limit,
             label=label,
@@ -255,6 +280,8 @@ class Copier:
             done, pending = wait(pending, timeout=_PROGRESS_SECONDS, return_when=FIRST_EXCEPTION)
             for future in done:
                 future.result()
+            if pending:
+                self._watch()
             self._reporter.progress(self._progress)
 
     def _run_one(self, label: str, job: RsyncJob) -> None:
@@ -302,7 +329,7 @@ class Copier:
     def _copy_file(self, item: FileCopy) -> None:
         began = clock.monotonic()
         try:
-            content = self._host.files.read(item.source)
+            content = self._read_still(item.source)
             status = self._host.files.status(item.source)
         except FileMissing:
             if item.optional:
@@ -316,8 +343,22 @@ class Copier:
             copying.set_times(item.destination, status.mtime)
         self._statistics.copy_seconds[item.label] = clock.monotonic() - began
 
+    def _read_still(self, path: str) -> bytes:
+        """Read until two readings agree: the server rewrites the control file in place, and a reader may see half."""
+        content = self._host.files.read(path)
+        for _ in range(_READINGS):
+            again = self._host.files.read(path)
+            if again == content:
+                return content
+            content = again
+        raise BackupError(f"'{path}' on {self._host.description} changes all the time: no reading is like the other")
 
-def _list_local(directory: str, runner: CommandRunner | None = None) -> Listing | None:
-    """List a tree of the reference; None when it cannot be listed: then it is not used."""
-    done = (runner or LocalRunner()).run(find_argv(directory), check=False)
+
+def _nothing_to_watch() -> None:
+    pass
+
+
+def _list_local(directory: str, pruned: Sequence[str]) -> Listing | None:
+    """List a tree of a reference; None when it cannot be listed: then it is not used."""
+    done = LocalRunner().run(find_argv(directory, pruned), check=False)
     return parse_find(done.stdout) if done.returncode == 0 else None

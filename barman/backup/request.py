@@ -34,6 +34,7 @@ class BackupRequest:
     start_batch_period: float = 1
     keepalive_interval: float = 60
     reuse: str | None = None
+    manifest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Overrides:
     start_batch_period: int | None = None
     keepalive_interval: int | None = None
     reuse: str | None = None
+    manifest: bool | None = None
 
 
 def request_for(config: ServerConfig, overrides: Overrides) -> BackupRequest:
@@ -72,6 +74,7 @@ def request_for(config: ServerConfig, overrides: Overrides) -> BackupRequest:
         start_batch_period=_first(overrides.start_batch_period, config.parallel_jobs_start_batch_period),
         keepalive_interval=_first(overrides.keepalive_interval, config.keepalive_interval),
         reuse=_first(overrides.reuse, config.reuse_backup),
+        manifest=_first(overrides.manifest, config.autogenerate_manifest),
     )
 
 

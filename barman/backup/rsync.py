@@ -9,9 +9,19 @@ from typing import TYPE_CHECKING
 from barman.backup.copier import Copier, CopyOptions, Reference
 from barman.backup.copy_plan import CopyPlan, Places, plan_copy
 from barman.backup.executor import BackupOutcome
+from barman.backup.manifest import write_manifest
+from barman.backup.references import (
+    choose_reference,
+    choose_unfinished,
+    is_intact,
+    leave_word,
+    make_reference,
+    take_back_word,
+    trusted_begin,
+)
+from barman.catalog.backup_info import BackupStatus
 from barman.errors import BackupError, BarmanError, ConfigError
 from barman.fs import copying, durable
-from barman.postgres.backup_label import parse_backup_label
 from barman.postgres.backup_session import BackupEnd, BackupSession
 from barman.postgres.control_functions import switch_wal
 from barman.process import find_program
@@ -21,6 +31,7 @@ from barman.wal import __file__ as _wal_package
 from barman.wal.switch import switching_connection
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from barman.backup.copier import CopyStatistics
@@ -36,17 +47,25 @@ _TETHER = os.path.join(os.path.dirname(os.path.abspath(_wal_package)), "tether.p
 
 
 @dataclass(frozen=True, slots=True)
+class FileSource:
+    """A backup that gives files, `how`: `link` or `copy`; `begun` is when it began, None if its times prove nothing."""
+
+    info: BackupInfo
+    how: str
+    begun: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class RsyncPlan:
-    """One backup with rsync. `begun` is when the reference began, None when its times prove nothing."""
+    """One backup with rsync. `sources` are asked for each file in their order."""
 
     facts: ServerFacts
     options: CopyOptions
     bandwidth_limit: int | None
     fast_checkpoint: bool
     keepalive_interval: float
-    reuse: str | None = None
-    reference: BackupInfo | None = None
-    begun: datetime | None = None
+    sources: tuple[FileSource, ...] = ()
+    manifest: bool = False
 
 
 class RsyncExecutor:
@@ -72,8 +91,6 @@ class RsyncExecutor:
         program = find_program(["rsync"], self._server.search_path)
         if program is None:
             raise BackupError("rsync is not installed", hint="Install it, or set path_prefix.")
-        reuse = request.reuse if request.reuse in ("link", "copy") else None
-        reference = choose_reference(facts, view) if reuse else None
         return RsyncPlan(
             facts=facts,
             options=CopyOptions(
@@ -91,10 +108,24 @@ class RsyncExecutor:
             bandwidth_limit=request.bandwidth_limit,
             fast_checkpoint=request.immediate_checkpoint,
             keepalive_interval=request.keepalive_interval,
-            reuse=reuse,
-            reference=reference,
-            begun=trusted_begin(reference, facts) if reference else None,
+            sources=tuple(self._sources(request.reuse, facts, view)),
+            manifest=request.manifest,
         )
+
+    def _sources(self, reuse: str | None, facts: ServerFacts, view: CatalogView) -> Iterator[FileSource]:
+        """Yield the newest complete backup as `reuse_backup` says, then what a newer one left that broke off.
+
+        The latter whatever `reuse_backup` says: good backups share no file by it.
+        """
+        how = reuse if reuse in ("link", "copy") else None
+        reference = choose_reference(facts, view)
+        if how is not None and reference is not None:
+            yield FileSource(reference, how, trusted_begin(reference, facts))
+        unfinished = choose_unfinished(facts, view)
+        if unfinished is not None:
+            begun = trusted_begin(unfinished, facts)
+            intact = is_intact(self._server.catalog.layout, unfinished.backup_id)
+            yield FileSource(unfinished, how or "link", begun if intact else None)
 
     def execute(self, plan: RsyncPlan, record: RunningRecord, reporter: Reporter) -> BackupOutcome:
         """Copy between begin and end of one session; when anything fails, the session goes and the server aborts."""
@@ -105,8 +136,13 @@ class RsyncExecutor:
                 began = session.begin(f"Barman backup {server.name} {record.backup_id}", fast=plan.fast_checkpoint)
                 record.save(begin_time=began.time, begin_xlog=began.lsn)
                 with session.keepalive(plan.keepalive_interval) as heartbeat:
-                    statistics = self._copy(plan, record, reporter)
-                    heartbeat.check()
+
+                    def watch() -> None:
+                        heartbeat.check()
+                        session.check()
+
+                    statistics = self._copy(plan, record, watch, reporter)
+                    watch()
                 record.action = "issuing stop of the backup"
                 reporter.info("Asking PostgreSQL server to finalize the backup.")
                 end = session.end()
@@ -115,7 +151,10 @@ class RsyncExecutor:
             raise
         self._switch(reporter)
         record.action = "writing backup label"
-        self._write_label(record, end)
+        self._write_labels(record, end)
+        if plan.manifest:
+            record.action = "writing backup manifest"
+            self._write_manifest(plan, record, reporter)
         return BackupOutcome(
             label=end.label.text,
             timeline=end.label.timeline,
@@ -127,7 +166,9 @@ class RsyncExecutor:
             copy_stats=_copy_stats(statistics),
         )
 
-    def _copy(self, plan: RsyncPlan, record: RunningRecord, reporter: Reporter) -> CopyStatistics:
+    def _copy(
+        self, plan: RsyncPlan, record: RunningRecord, watch: Callable[[], None], reporter: Reporter
+    ) -> CopyStatistics:
         record.action = "copying files"
         server, layout = self._server, self._server.catalog.layout
         host = server.host
@@ -142,8 +183,14 @@ class RsyncExecutor:
         )
         copy_plan = plan_copy(plan.facts, places, self._real_paths(plan.facts))
         self._warn_of_included_files(copy_plan, reporter)
-        statistics = Copier(host, plan.options, reporter).copy(copy_plan, self._reference(plan, copy_plan, record))
+        for source in plan.sources:
+            if source.info.status == BackupStatus.FAILED:
+                reporter.info(f"Files that the unfinished backup {source.info.backup_id} has copied are used")
+        leave_word(layout, record.backup_id)
+        copier = Copier(host, plan.options, reporter, watch)
+        statistics = copier.copy(copy_plan, self._references(plan, copy_plan, record))
         copying.sync_places([layout.backup_directory_of(record.backup_id)], plan.options.jobs)
+        take_back_word(layout, record.backup_id)
         host.close()
         reporter.info(f"Copy done (time: {format_age(statistics.total_seconds)})")
         return statistics
@@ -156,16 +203,13 @@ class RsyncExecutor:
         found = os.fsdecode(done.stdout).splitlines()
         return dict(zip(paths, found, strict=True)) if done.returncode == 0 and len(found) == len(paths) else {}
 
-    def _reference(self, plan: RsyncPlan, copy_plan: CopyPlan, record: RunningRecord) -> Reference | None:
-        if plan.reuse is None or plan.reference is None:
-            return None
+    def _references(self, plan: RsyncPlan, copy_plan: CopyPlan, record: RunningRecord) -> list[Reference]:
         layout = self._server.catalog.layout
-        trees = {layout.data_directory(record.backup_id): layout.data_directory(plan.reference.backup_id)}
-        for space in plan.reference.tablespaces:
-            here = layout.tablespace_directory(record.backup_id, space.oid)
-            trees[here] = layout.tablespace_directory(plan.reference.backup_id, space.oid)
-        wanted = {tree.destination for tree in copy_plan.directories}
-        return Reference(plan.reuse, {here: there for here, there in trees.items() if here in wanted}, plan.begun)
+        wanted = [tree.destination for tree in copy_plan.directories]
+        return [
+            make_reference(layout, record.backup_id, source.info, source.how, source.begun, wanted)
+            for source in plan.sources
+        ]
 
     def _warn_of_included_files(self, copy_plan: CopyPlan, reporter: Reporter) -> None:
         if not copy_plan.not_copied:
@@ -184,36 +228,20 @@ class RsyncExecutor:
         except (BarmanError, ConfigError) as error:
             reporter.warning(f"cannot switch WAL after the backup, its last segment may arrive late: {error.message}")
 
-    def _write_label(self, record: RunningRecord, end: BackupEnd) -> None:
+    def _write_labels(self, record: RunningRecord, end: BackupEnd) -> None:
+        """Write what pg_backup_stop returned, word for word; without tablespaces there is no map of them."""
         directory = self._server.catalog.layout.data_directory(record.backup_id)
+        if end.tablespace_map:
+            durable.write_atomic(os.path.join(directory, "tablespace_map"), end.tablespace_map, 0o600)
+        # Last: without its label a copy looks like a cluster that crashed.
         durable.write_atomic(os.path.join(directory, "backup_label"), end.label.text, 0o644)
 
-
-def choose_reference(facts: ServerFacts, view: CatalogView) -> BackupInfo | None:
-    """Return the newest complete backup with rsync of this very cluster; None when there is none."""
-    candidates = [
-        info
-        for info in view.backups.values()
-        if info.is_copy_done
-        and (info.mode or "").startswith("rsync")
-        and info.systemid is not None
-        and info.systemid == facts.system_id
-    ]
-    return max(candidates, key=lambda info: info.backup_id, default=None)
-
-
-def trusted_begin(reference: BackupInfo, facts: ServerFacts) -> datetime | None:
-    """Return when the reference began if its files' times prove something about those of this server, else None.
-
-    A timeline has one primary: both backups come from the same host then. A standby may be any of several.
-    """
-    if facts.in_recovery or reference.timeline != facts.timeline or not reference.backup_label:
-        return None
-    try:
-        from_standby = parse_backup_label(reference.backup_label).from_standby
-    except BarmanError:
-        return None
-    return None if from_standby else reference.begin_time
+    def _write_manifest(self, plan: RsyncPlan, record: RunningRecord, reporter: Reporter) -> None:
+        complete = (item.info.backup_id for item in plan.sources if item.info.status != BackupStatus.FAILED)
+        write_manifest(self._server.catalog.layout, record.info, next(complete, None))
+        reporter.info(
+            f"Backup manifest for backup '{record.backup_id}' successfully generated for server {self._server.name}"
+        )
 
 
 def _copy_stats(statistics: CopyStatistics) -> dict[str, object]:

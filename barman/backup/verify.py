@@ -1,43 +1,52 @@
-"""verify-backup and generate-manifest: is every byte of a backup what it was?"""
+"""verify-backup: is every byte of a backup what its manifest says?
+
+pg_verifybackup judges. It sees the backup through a view: a scratch directory of links in which every tablespace is
+where the manifest has it. So what is read is always this backup, whether its own links are missing (copies of rsync),
+lead elsewhere (a repository that was moved), or are right.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from dataclasses import dataclass
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from barman.errors import BackupError
-from barman.fs import durable
-from barman.fs.tree import Entry, walk
+from barman.errors import BackupError, CorruptRecord
+from barman.fs.scratch import ScratchDirectory
+from barman.postgres.backup_manifest import read
+from barman.postgres.data_directory import TABLESPACE_LINKS
 from barman.postgres.programs import find_pg_verifybackup, verifybackup_argv
 from barman.postgres.version import PgVersion
 from barman.process import last_line, run
-from barman.workers import cpu_count, ordered_map
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
-    from barman.catalog.backup_info import BackupInfo
+    from barman.catalog.backup_info import BackupInfo, Tablespace
+    from barman.catalog.layout import Layout
+    from barman.postgres.programs import Program
     from barman.report import Reporter
     from barman.server.server import Server
 
-_MANIFEST = "backup_manifest"
-_CHUNK = 1024 * 1024
 _READS_TAR_SINCE = 18
 
 
 def verify_backup(server: Server, info: BackupInfo, reporter: Reporter) -> None:
     """Let pg_verifybackup read the whole backup and compare it with its manifest; WAL is not looked at.
 
-    Holds the lock of the backup shared: it is not deleted meanwhile. A backup that is not what it was is reported.
+    Holds the lock of the backup shared: it is not deleted meanwhile. A backup that is not what it was is reported as
+    an error; a tablespace that the manifest does not speak of (the original's never does) as a warning.
 
     Raises BackupError when the backup cannot be verified at all.
     """
     if info.encryption is not None:
         raise BackupError(f"backup {info.backup_id} is encrypted: pg_verifybackup cannot read it")
+    layout = server.catalog.layout
+    manifest = layout.backup_manifest(info.backup_id)
+    if not os.path.exists(manifest) and os.path.isdir(os.path.dirname(manifest)):
+        raise BackupError(
+            f"backup {info.backup_id} has no manifest to compare it with",
+            hint=f"'barman generate-manifest {server.name} {info.backup_id}' writes one of what is there now.",
+        )
     reporter.info("Calling pg_verifybackup")
     program = find_pg_verifybackup(server.search_path, info.pg_version)
     if program is None:
@@ -45,83 +54,84 @@ def verify_backup(server: Server, info: BackupInfo, reporter: Reporter) -> None:
             "pg_verifybackup not found",
             hint="Install the server package of PostgreSQL 13 or later, or set 'path_prefix' to its directory.",
         )
-    directory = server.catalog.layout.data_directory(info.backup_id)
-    argv = verifybackup_argv(program, directory)
-    if info.compression is not None:
-        if program.version < PgVersion(_READS_TAR_SINCE * 10000):
-            raise BackupError(
-                f"backup {info.backup_id} is in tar format: pg_verifybackup {program.version} cannot read it, "
-                f"version {_READS_TAR_SINCE} can"
-            )
-        argv += ["-F", "tar"]
     with server.catalog.locks.backup_id(info.backup_id, shared=True):
-        done = run(argv, env=server.environment, check=False)
+        if info.compression is not None:
+            _verify_tar(server, info, program, reporter)
+        else:
+            _verify_files(server, info, program, reporter)
+
+
+def _verify_tar(server: Server, info: BackupInfo, program: Program, reporter: Reporter) -> None:
+    if program.version < PgVersion(_READS_TAR_SINCE * 10000):
+        raise BackupError(
+            f"backup {info.backup_id} is in tar format: pg_verifybackup {program.version} cannot read it, "
+            f"version {_READS_TAR_SINCE} can"
+        )
+    directory = server.catalog.layout.data_directory(info.backup_id)
+    _call(server, [*verifybackup_argv(program, directory), "-F", "tar"], directory, reporter)
+
+
+def _verify_files(server: Server, info: BackupInfo, program: Program, reporter: Reporter) -> None:
+    layout = server.catalog.layout
+    covered = _covered_tablespaces(layout, info)
+    for space in info.tablespaces:
+        directory = layout.tablespace_directory(info.backup_id, space.oid)
+        if not os.path.isdir(directory):
+            reporter.error(f"tablespace {space.name} of backup {info.backup_id} is missing: no directory '{directory}'")
+        elif space.oid not in covered:
+            reporter.warning(
+                f"the manifest of backup {info.backup_id} does not speak of tablespace {space.name}: its files are not "
+                f"verified. Remove '{layout.backup_manifest(info.backup_id)}' and run 'barman generate-manifest "
+                f"{server.name} {info.backup_id}' to have one that does"
+            )
+    directory = layout.data_directory(info.backup_id)
+    with ScratchDirectory("verify") as view:
+        _fill(view, layout, info, covered)
+        argv = verifybackup_argv(program, view.path)
+        _call(server, [*argv[:-1], "-m", layout.backup_manifest(info.backup_id), argv[-1]], directory, reporter)
+
+
+def _covered_tablespaces(layout: Layout, info: BackupInfo) -> frozenset[int]:
+    """Return the tablespaces that the manifest speaks of, and the empty ones, of which there is nothing to say."""
+    try:
+        paths = [file.path for file in read(layout.backup_manifest(info.backup_id)).files]
+    except (OSError, CorruptRecord):
+        # pg_verifybackup says what is wrong with it.
+        return frozenset(space.oid for space in info.tablespaces)
+    spoken_of = {path.split("/", 2)[1] for path in paths if path.startswith(TABLESPACE_LINKS + "/")}
+    return frozenset(
+        space.oid for space in info.tablespaces if str(space.oid) in spoken_of or _is_empty(layout, info, space)
+    )
+
+
+def _is_empty(layout: Layout, info: BackupInfo, space: Tablespace) -> bool:
+    found = os.walk(layout.tablespace_directory(info.backup_id, space.oid))
+    return not any(names for _, _, names in found)
+
+
+def _fill(view: ScratchDirectory, layout: Layout, info: BackupInfo, covered: Collection[int]) -> None:
+    data = layout.data_directory(info.backup_id)
+    for name in os.listdir(data):
+        if name != TABLESPACE_LINKS:
+            view.link(os.path.join(data, name), name)
+    view.directory(TABLESPACE_LINKS)
+    links = os.path.join(data, TABLESPACE_LINKS)
+    recorded = {str(space.oid) for space in info.tablespaces}
+    for name in os.listdir(links) if os.path.isdir(links) else ():
+        # What is no link is a tablespace in place, a part of the data directory.
+        if name not in recorded or not os.path.islink(os.path.join(links, name)):
+            view.link(os.path.join(links, name), f"{TABLESPACE_LINKS}/{name}")
+            recorded.discard(name)
+    for oid in sorted(int(name) for name in recorded):
+        directory = layout.tablespace_directory(info.backup_id, oid)
+        if oid in covered and os.path.isdir(directory):
+            view.link(directory, f"{TABLESPACE_LINKS}/{oid}")
+
+
+def _call(server: Server, argv: list[str], directory: str, reporter: Reporter) -> None:
+    done = run(argv, env=server.environment, check=False)
     if done.returncode != 0:
         reporter.error(f"verify backup failure on directory '{directory}'")
         reporter.error(done.error_text.strip() or last_line(done.text))
-        return
-    reporter.info(done.text.strip() or "backup successfully verified")
-
-
-def generate_manifest(server: Server, info: BackupInfo) -> str:
-    """Write a manifest with SHA-256 checksums into the data directory of a backup that has none; return its path.
-
-    Tablespaces are not covered: in the copies of the rsync methods nothing leads to them from the data directory.
-    Holds the lock of the backup shared. Raises BackupError when there is a manifest already, or a file cannot be read.
-    """
-    directory = server.catalog.layout.data_directory(info.backup_id)
-    path = os.path.join(directory, _MANIFEST)
-    with server.catalog.locks.backup_id(info.backup_id, shared=True):
-        if os.path.lexists(path):
-            raise BackupError(f"File {path} already exists.")
-        try:
-            files = [entry for entry in walk(directory) if entry.is_file]
-            content = format_manifest(ordered_map(_describe, files, cpu_count()))
-            durable.write_atomic(path, content, 0o600)
-        except OSError as error:
-            raise BackupError(f"cannot write the manifest of backup {info.backup_id}: {error}") from error
-    return path
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestEntry:
-    """One file of a manifest; `path` is relative to the data directory."""
-
-    path: str
-    size: int
-    modified: datetime
-    sha256: str
-
-
-def format_manifest(entries: Iterable[ManifestEntry]) -> bytes:
-    """Return a manifest, version 1, in the layout of the original: one file a line, keys sorted, no WAL ranges."""
-    lines = ",\n".join(json.dumps(_fields(entry), sort_keys=True) for entry in entries)
-    body = '{"PostgreSQL-Backup-Manifest-Version": 1,\n"Files": [\n' + lines + ("\n" if lines else "") + "],\n"
-    digest = hashlib.sha256(body.encode()).hexdigest()
-    return f'{body}"Manifest-Checksum": "{digest}"}}\n'.encode()
-
-
-def _fields(entry: ManifestEntry) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "Checksum": entry.sha256,
-        "Checksum-Algorithm": "SHA256",
-        "Last-Modified": entry.modified.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S"),
-        "Size": entry.size,
-    }
-    raw = os.fsencode(entry.path)
-    try:
-        fields["Path"] = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        # As PostgreSQL does for names that are not UTF-8.
-        fields["Encoded-Path"] = raw.hex()
-    return fields
-
-
-def _describe(entry: Entry) -> ManifestEntry:
-    digest = hashlib.sha256()
-    size = 0
-    with open(entry.path, "rb", buffering=0) as file:
-        while piece := file.read(_CHUNK):
-            digest.update(piece)
-            size += len(piece)
-    return ManifestEntry(entry.relative, size, datetime.fromtimestamp(entry.mtime, timezone.utc), digest.hexdigest())
+    else:
+        reporter.info(done.text.strip() or "backup successfully verified")

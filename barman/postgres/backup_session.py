@@ -75,6 +75,10 @@ class BackupSession:
         lsn = self._connection.value(f"SELECT {call}", (label, fast))
         return BackupBegin(Lsn.parse(str(lsn)), moment)
 
+    def check(self) -> None:
+        """Look, without a round trip, whether the session still stands. Raises CannotConnect when it is gone."""
+        self._connection.connect()
+
     def end(self) -> BackupEnd:
         """End the backup without waiting for its WAL to be archived: whoever judges the backup waits for that.
 

@@ -6,6 +6,7 @@ Sources: PostgreSQL manual, "Database File Layout" and "Making a Base Backup Usi
 from __future__ import annotations
 
 import os
+import sys
 
 CONTROL_FILE = "global/pg_control"
 """Without it no server starts: what is removed first and lands last."""
@@ -29,8 +30,18 @@ LEFT_OUT_EVERYWHERE = (
     "**/[0-9]*/t[0-9]*_[0-9]*",
     *(f"/{name}/*" for name in _VOLATILE),
 )
-LEFT_OUT_OF_PGDATA = ("/pg_log/*", "/log/*", "/pg_xlog/*", "/pg_wal/*", "/global/pg_control")
-"""Logs and WAL have ways of their own; the control file is copied by itself, last."""
+LEFT_OUT_OF_PGDATA = (
+    "/pg_log/*",
+    "/log/*",
+    "/pg_xlog/*",
+    "/pg_wal/*",
+    "/global/pg_control",
+    "/backup_label",
+    "/tablespace_map",
+    "/backup_manifest",
+)
+"""Logs and WAL have ways of their own; the control file is copied by itself, last. What speaks of a backup speaks of
+another one, such as the one that the cluster itself was made from."""
 
 _EMPTIED = frozenset(("log", "pg_log", "pg_wal", "pg_xlog"))
 _LEFT_OUT = frozenset(("postmaster.pid", "recovery.conf", "recovery.signal", "standby.signal", "tablespace_map"))
@@ -68,3 +79,20 @@ def postmaster_pid(path: str) -> int | None:
             return abs(int(file.readline(32).strip()))
     except (OSError, ValueError):
         return None
+
+
+def control_system_id(path: str) -> str:
+    """Return the system identifier in the control file of a data directory; "" when there is none to read."""
+    try:
+        with open(os.path.join(path, CONTROL_FILE), "rb") as file:
+            return parse_system_id(file.read(8))
+    except OSError:
+        return ""
+
+
+def parse_system_id(data: bytes) -> str:
+    """Return the system identifier: the first eight bytes of a control file, in the byte order of this processor.
+
+    Source: `ControlFileData` in `pg_control.h`.
+    """
+    return str(int.from_bytes(data, sys.byteorder)) if len(data) == 8 else ""

@@ -68,7 +68,7 @@ def plan_for(root: Path, target: Path) -> CopyPlan:
 def copy(
     host: Host, root: Path, target: Path, reference: Reference | None = None, options: CopyOptions = OPTIONS
 ) -> CopyStatistics:
-    return Copier(host, options, MemoryReporter()).copy(plan_for(root, target), reference)
+    return Copier(host, options, MemoryReporter()).copy(plan_for(root, target), [reference] if reference else [])
 
 
 def reference_to(base: Path, target: Path, how: str = "link") -> Reference:
@@ -250,7 +250,7 @@ def back_up(pg: Cluster, host: Host, target: Path, reference: Path | None, begun
             }
             source = Reference("link", trees, begun)
         pg.sql("INSERT INTO busy SELECT generate_series(1, 20000)")
-        Copier(host, OPTIONS, MemoryReporter()).copy(plan, source)
+        Copier(host, OPTIONS, MemoryReporter()).copy(plan, [source] if source else [])
         pg.sql("INSERT INTO busy SELECT generate_series(1, 20000)")
         label = connection.query("SELECT labelfile FROM pg_backup_stop(false)")[0][0]
     finally:

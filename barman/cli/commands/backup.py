@@ -109,7 +109,7 @@ def run(args: argparse.Namespace, context: Context) -> None:
         require_built(server.config, args.incremental)
         context.warn_of_hooks(server.config, "backup", "archive", "wal_delete")
         request = request_for(server.config, overrides)
-        for warning in _without_effect(args, server.name):
+        for warning in _without_effect(args, server):
             context.reporter.warning(warning)
         prepare_streaming(server, context.reporter)
         if _is_fit(server, args.check_timeout, context):
@@ -135,8 +135,15 @@ def _is_fit(server: Server, check_timeout: int | None, context: Context) -> bool
     return False
 
 
-def _without_effect(args: argparse.Namespace, server_name: str) -> Iterator[str]:
-    """Yield what to tell about options that change nothing for `backup_method = postgres`, the one that is built."""
+def _without_effect(args: argparse.Namespace, server: Server) -> Iterator[str]:
+    """Yield what to tell about options that change nothing."""
+    if server.config.backup_method == "postgres":
+        yield from _without_effect_for_postgres(args, server.name)
+    if args.wait_timeout is not None and not args.wait:
+        yield "--wait-timeout has no effect without --wait"
+
+
+def _without_effect_for_postgres(args: argparse.Namespace, server_name: str) -> Iterator[str]:
     if args.reuse_backup not in (None, "off"):
         yield f"--reuse-backup has no effect on server {server_name}: backup_method = postgres copies everything"
     if args.manifest is False:
@@ -144,8 +151,6 @@ def _without_effect(args: argparse.Namespace, server_name: str) -> Iterator[str]
     given = [f"--{name}" for name in _OTHER_METHODS if getattr(args, name.replace("-", "_")) is not None]
     if given:
         yield f"{', '.join(given)}: no effect on server {server_name} with backup_method = postgres"
-    if args.wait_timeout is not None and not args.wait:
-        yield "--wait-timeout has no effect without --wait"
 
 
 def _overrides(args: argparse.Namespace) -> Overrides:
@@ -165,6 +170,7 @@ def _overrides(args: argparse.Namespace) -> Overrides:
         start_batch_period=args.jobs_start_batch_period,
         keepalive_interval=args.keepalive_interval,
         reuse=args.reuse_backup,
+        manifest=args.manifest,
     )
 
 
