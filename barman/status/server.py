@@ -103,6 +103,9 @@ def _catalog_lines(config: ServerConfig, view: CatalogView) -> Iterator[StatusLi
     yield StatusLine("retention_policies", "Retention policies", _retention(config))
     done = view.done
     yield StatusLine("backups_number", "No. of available backups", str(len(done)))
+    if view.corrupt:
+        reasons = "; ".join(f"{backup_id} ({error.message})" for backup_id, error in sorted(view.corrupt.items()))
+        yield StatusLine("unreadable_backups", "Backups that cannot be read", reasons)
     first, last = view.oldest(), view.latest()
     yield StatusLine("first_backup", "First available backup", str(first.backup_id if first else None))
     yield StatusLine("last_backup", "Last available backup", str(last.backup_id if last else None))

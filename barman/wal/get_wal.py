@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from barman.catalog.wal_content import recognise_file
 from barman.compression.codec import CodecError, CustomFilters, copy_stream, decoded, find_codec
-from barman.errors import InvalidWalName, WalError, WalNotFound
+from barman.errors import CorruptRecord, InvalidWalName, WalError, WalNotFound
+from barman.postgres.timeline import MAX_HISTORY_BYTES, TimelineHistory
 from barman.postgres.wal_name import (
     DEFAULT_SEGMENT_SIZE,
+    HistoryName,
     PartialSegment,
     WalSegment,
     is_segment_name,
@@ -250,6 +252,14 @@ def _judge(stream: BinaryIO, size: int, path: str, name: str) -> bool:
     if size == 0:
         raise WalError("it is empty")
     kind = parse_wal_name(name)
+    if isinstance(kind, HistoryName):
+        text = _read_up_to(stream, MAX_HISTORY_BYTES + 1)
+        if len(text) > MAX_HISTORY_BYTES:
+            raise WalError("it is too long for a timeline history")
+        try:
+            TimelineHistory.parse(kind.timeline, text.decode("utf-8", "replace"))
+        except CorruptRecord as error:
+            raise WalError(error.message) from error
     if not isinstance(kind, WalSegment | PartialSegment):
         return True
     verdict = header.judge(stream, kind.segment.name)

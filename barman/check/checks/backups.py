@@ -167,13 +167,10 @@ def systemid_coherence(context: CheckContext) -> Outcome:
             return failed("is the streaming DSN targeting the same server of the PostgreSQL connection string?")
     elif facts and facts.streaming and facts.streaming.identity:
         live = facts.streaming.identity.systemid
+    # Read in any case: garbage on the disk is told while the server is down, too.
+    stored = context.catalog.identity.read()
     if live is None:
         return passed("no system Id available")
-    return _compare_with_disk(live, context)
-
-
-def _compare_with_disk(live: str, context: CheckContext) -> Outcome:
-    stored = context.catalog.identity.read()
     if stored is None:
         return passed("no system Id stored on disk")
     if stored.systemid != live:

@@ -1,0 +1,214 @@
+"""Garbage where the catalog keeps what it knows: every command names it, none falls over it, nothing is lost by it.
+
+Commands run in forked children of this process, which has imported everything already: a hundred runs take seconds.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import pkgutil
+import pwd
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import barman
+from barman.catalog.catalog import Catalog
+from barman.catalog.identity import Identity
+from barman.catalog.wal_file import WalFile
+from tests.support.catalog_builder import add_backup, make_layout, write
+from tests.support.fix_postgres import wait_until
+from tests.support.wal_files import SEGMENT_SIZE, SYSTEM_ID, drop, segment, segment_name
+
+A, B = "20260101T000000", "20260102T000000"
+SEGMENTS = [segment_name(number) for number in range(4, 9)]
+NEXT = [segment_name(number) for number in range(9, 11)]
+HISTORY = "00000002.history"
+
+GARBAGE = {"empty": b"", "binary": bytes(range(256)) * 40, "deep and long": b"[" * 3_000_000}
+
+Expected = tuple[str, int, str]
+"""A command, its exit code, and what it says (nothing in particular: an empty string)."""
+
+READING: tuple[Expected, ...] = (
+    ("list-backups main", 0, B),
+    ("-f json list-backups main", 0, B),
+    (f"show-backup main {A}", 0, A),
+    (f"list-files main {A}", 0, "pg_control"),
+    ("status main", 0, "No. of available backups"),
+    ("check main", 1, "cannot connect"),
+    (f"check-backup main {A}", 0, ""),
+    (f"check-backup main {B}", 0, ""),
+    (f"keep --status main {A}", 0, "nokeep"),
+    ("diagnose", 0, B),
+    (f"get-wal main {SEGMENTS[0]} -o OUT", 0, "Sending WAL"),
+    (f"get-wal main {HISTORY} -o OUT", 0, "Sending WAL"),
+    (f"restore main {B} DEST", 0, "Copying the base backup"),
+    (f"restore main {B} DEST --target-tli 2", 0, "Copying the base backup"),
+    ("cron", 0, "Starting WAL archiving"),
+    ("archive-wal main", 0, NEXT[1]),
+    (f"delete main {B}", 0, "Deleted backup"),
+    ("rebuild-xlogdb main", 0, "Done rebuilding"),
+)
+"""What all commands do on a sound catalog, in an order in which each can run; PostgreSQL is down."""
+
+DAMAGED: dict[str, dict[str, tuple[int, str]]] = {
+    "nothing": {},
+    "backup.info": {
+        "list-backups main": (0, f"WARNING: backup {A} of server 'main' cannot be read"),
+        "-f json list-backups main": (0, f"backup {A} of server 'main' cannot be read"),
+        f"show-backup main {A}": (1, f"ERROR: HOME/main/meta/{A}-backup.info"),
+        f"list-files main {A}": (1, f"ERROR: HOME/main/meta/{A}-backup.info"),
+        "status main": (0, f"{A}-backup.info"),
+        "check main": (1, f"{A}-backup.info"),
+        f"check-backup main {A}": (1, f"ERROR: HOME/main/meta/{A}-backup.info"),
+        f"keep --status main {A}": (1, f"ERROR: HOME/main/meta/{A}-backup.info"),
+        f"delete main {B}": (1, f"{A}-backup.info"),
+    },
+    "xlog.db": {"check main": (1, "run 'barman rebuild-xlogdb main'")},
+    "identity.json": {
+        "check main": (1, "systemid coherence: FAILED (HOME/main/identity.json"),
+        "cron": (0, ""),
+        "archive-wal main": (0, "HOME/main/identity.json"),
+    },
+    "history": {
+        f"get-wal main {HISTORY} -o OUT": (4, f"HOME/main/wals/{HISTORY}"),
+        f"restore main {B} DEST --target-tli 2": (1, "the history of timeline 2"),
+    },
+}
+"""What is different when a file is garbage."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    rc: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        return self.out + self.err
+
+
+class Scene:
+    """A catalog of two backups with their WAL, and the command line on it. PostgreSQL is down."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.config_file = directory / "barman.conf"
+        self.log_file = directory / "barman.log"
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        self.config_file.write_text(
+            f"[barman]\nbarman_home = {directory}\nbarman_user = {user}\nlog_file = {self.log_file}\n"
+            "log_level = DEBUG\n[main]\nbackup_method = postgres\narchiver = on\n"
+            "conninfo = host=/nonexistent\nstreaming_conninfo = host=/nonexistent\n"
+        )
+        self.catalog = Catalog(make_layout(str(directory)))
+        self.catalog.ensure_directories()
+        for backup_id, begin in ((A, 4), (B, 6)):
+            add_backup(
+                self.catalog, backup_id, begin=begin, end=begin + 1, tablespaces=(),
+                xlog_segment_size=SEGMENT_SIZE, systemid=str(SYSTEM_ID),
+            )  # fmt: skip
+        for name in SEGMENTS:
+            write(self.catalog.layout.wal_path(name), segment(name))
+        history = b"1\t0/900000\tno recovery target specified\n"
+        write(self.catalog.layout.wal_path(HISTORY), history)
+        listed = [WalFile(name, SEGMENT_SIZE, 1767225600.0) for name in SEGMENTS]
+        self.catalog.xlogdb.append([*listed, WalFile(HISTORY, len(history), 1767225600.0)])
+        self.catalog.identity.ensure(Identity(str(SYSTEM_ID), "15"))
+
+    def run(self, *arguments: str) -> Ran:
+        """Run `barman ARGUMENTS` in a child."""
+        streams = [self.directory / "stdout", self.directory / "stderr"]
+        pid = os.fork()
+        if pid == 0:
+            code = 70
+            try:
+                for number, path in enumerate(streams, 1):
+                    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+                sys.stdin = open(os.devnull)
+                sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+                from barman.cli.main import run
+
+                code = run(["-c", str(self.config_file), *arguments])
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(pid, 0)
+        out, err = (path.read_bytes().decode(errors="replace") for path in streams)
+        return Ran(os.waitstatus_to_exitcode(status), out, err)
+
+
+def path_of(catalog: Catalog, what: str) -> str | None:
+    layout = catalog.layout
+    return {
+        "backup.info": layout.backup_info(A),
+        "xlog.db": layout.xlogdb,
+        "identity.json": layout.identity,
+        "history": layout.wal_path(HISTORY),
+    }.get(what)
+
+
+@functools.cache
+def import_everything() -> None:
+    """What the children would each import again."""
+    for package in ("cli", "backup", "restore", "check", "status", "wal", "cron", "output"):
+        for module in pkgutil.walk_packages([os.path.join(barman.__path__[0], package)], f"barman.{package}."):
+            if module.name != "barman.wal.tether":
+                importlib.import_module(module.name)
+    importlib.import_module("psycopg2")
+
+
+CASES = (
+    ("nothing", "empty"),
+    ("backup.info", "empty"),
+    ("backup.info", "binary"),
+    ("backup.info", "deep and long"),
+    ("xlog.db", "binary"),
+    ("xlog.db", "deep and long"),
+    ("identity.json", "empty"),
+    ("identity.json", "deep and long"),
+    ("history", "binary"),
+)
+
+
+@pytest.mark.parametrize(("what", "kind"), CASES)
+def test_garbage_is_named_and_brings_down_no_command(what: str, kind: str, tmp_path: Path) -> None:
+    import_everything()
+    scene = Scene(tmp_path)
+    damaged = path_of(scene.catalog, what)
+    if damaged:
+        write(damaged, GARBAGE[kind])
+    precious = [path for path in tmp_path.glob("main/**/*") if path.is_file() and "xlog.db" not in path.name]
+    before = {path: path.read_bytes() for path in precious}
+    for number, (command, sound_rc, sound_text) in enumerate(READING):
+        rc, text = DAMAGED[what].get(command, (sound_rc, sound_text))
+        if command in ("cron", "archive-wal main"):
+            drop(scene.catalog.layout.incoming_directory, NEXT[command != "cron"])
+        if command.startswith("delete"):
+            assert {path: path.read_bytes() for path in precious} == before
+        destination = tmp_path / f"restored{number}"
+        words = command.replace("OUT", str(tmp_path)).replace("DEST", str(destination)).split()
+        ran = scene.run(*words)
+        told = f"{command}: exit {ran.rc}\n{ran.said[:2000]}"
+        assert ran.rc == rc, told
+        assert text.replace("HOME", str(tmp_path)) in ran.said, told
+        assert "EXCEPTION" not in ran.said, told
+        assert "Traceback" not in ran.said, told
+        assert len(ran.err) < 2000, told
+        if command.startswith("restore"):
+            assert (destination / "global" / "pg_control").exists() == (rc == 0), told
+        if command == "cron":
+            wait_until(lambda: os.path.exists(scene.catalog.layout.wal_path(NEXT[0])), "cron's archive-wal is done")
+            with scene.catalog.locks.archive_wal(wait=True):
+                pass
+    assert "Traceback" not in scene.log_file.read_text(errors="replace")
+    if what != "backup.info":
+        assert not os.path.exists(scene.catalog.layout.backup_info(B))
+        assert {entry.name for entry in scene.catalog.xlogdb.scan()} >= {*NEXT, SEGMENTS[0]}
