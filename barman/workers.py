@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -20,6 +20,32 @@ def cpu_count() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:
         return os.cpu_count() or 1
+
+
+class Task(Generic[R]):
+    """One call on a thread of its own, begun at once. A process that ends does not wait for it."""
+
+    def __init__(self, call: Callable[[], R]) -> None:
+        import threading
+
+        self._call = call
+        self._outcome: list[R] = []
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._outcome.append(self._call())
+        except BaseException as error:  # noqa: BLE001  raised again by result(), in the thread that asks
+            self._failure = error
+
+    def result(self) -> R:
+        """Wait for the call; return what it returned or raise what it raised."""
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+        return self._outcome[0]
 
 
 def ordered_map(
@@ -34,6 +60,8 @@ def ordered_map(
     if jobs <= 1:
         yield from map(function, items)
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     window = window or jobs * 2
     pending: deque[Future[R]] = deque()
     with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="barman") as pool:

@@ -63,6 +63,7 @@ class CheckContext:
     def facts(self) -> ServerFacts | None:
         """What PostgreSQL says of itself; None when it cannot be asked, for the reason in `facts_error`."""
         try:
+            self.server.ask_programs_ahead()
             self.server.postgres.limit_statements(self.deadline)
             return self._read_facts()
         except BarmanError as error:

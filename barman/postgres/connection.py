@@ -12,13 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg2
-import psycopg2.extensions
-
 from barman.clock import Deadline
 from barman.errors import CannotConnect, MissingPrivilege, PostgresError
 from barman.logs import redact
 from barman.postgres import conninfo as dsn
+from barman.postgres.driver import extensions, psycopg2
 from barman.postgres.version import PgVersion
 
 CONNECT_TIMEOUT = 10
@@ -80,7 +78,7 @@ class BaseConnection:
     def __init__(self, parameters: dict[str, str], *, connect_timeout: float | None = None) -> None:
         self._parameters = parameters
         self._connect_timeout = connect_timeout
-        self._connection: psycopg2.extensions.connection | None = None
+        self._connection: extensions.connection | None = None
         self._held = 0
         self._lock = threading.RLock()
 
@@ -132,7 +130,7 @@ class BaseConnection:
         finally:
             self._held -= 1
 
-    def _open(self) -> psycopg2.extensions.connection:
+    def _open(self) -> extensions.connection:
         connection = self._connection
         if connection is not None and _is_alive(connection):
             return connection
@@ -152,7 +150,7 @@ class BaseConnection:
             raise self._cannot_connect(error) from error
         return connection
 
-    def _prepare(self, connection: psycopg2.extensions.connection) -> None:
+    def _prepare(self, connection: extensions.connection) -> None:
         """Set the session up; called once for each new connection."""
 
     def _bounded_parameters(self) -> dict[str, str]:
@@ -177,7 +175,7 @@ class BaseConnection:
             except psycopg2.Error as error:
                 raise self._translate(error, connection) from error
 
-    def _translate(self, error: psycopg2.Error, connection: psycopg2.extensions.connection) -> PostgresError:
+    def _translate(self, error: psycopg2.Error, connection: extensions.connection) -> PostgresError:
         text = first_line(str(error))
         if connection.closed or isinstance(error, psycopg2.InterfaceError):
             return self._lost(f"connection lost: {text}")
@@ -196,7 +194,7 @@ class BaseConnection:
         return CannotConnect(f"cannot connect to PostgreSQL ({self.target}): {first_line(text)}", hint=hint_for(text))
 
 
-def _is_alive(connection: psycopg2.extensions.connection) -> bool:
+def _is_alive(connection: extensions.connection) -> bool:
     """Whether an idle connection still stands, without a round trip.
 
     The socket of an idle connection is readable only when the server has said something by itself: a notice, which
@@ -283,7 +281,7 @@ class PostgresConnection(BaseConnection):
         finally:
             heartbeat.stop()
 
-    def _prepare(self, connection: psycopg2.extensions.connection) -> None:
+    def _prepare(self, connection: extensions.connection) -> None:
         # A SET, not `options`: the user's own `options`, and those of a service file, stay what they are. With an
         # empty search_path nobody can slip in a function or a table of his own under the name of a system one.
         sql = "SET search_path TO ''"

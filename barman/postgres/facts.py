@@ -15,6 +15,7 @@ from barman.postgres.synchronous import parse_standby_names
 from barman.postgres.version import PgVersion
 from barman.postgres.wal_name import WalSegment
 from barman.values import dataclass
+from barman.workers import Task
 
 if TYPE_CHECKING:
     from barman.postgres.connection import PostgresConnection
@@ -238,7 +239,7 @@ def fetch_tablespaces(connection: PostgresConnection) -> tuple[TablespaceFact, .
     """Tablespaces outside the data directory: one round trip."""
     rows = connection.query(
         "SELECT spcname, oid::bigint, pg_tablespace_location(oid) FROM pg_tablespace"
-        " WHERE pg_tablespace_location(oid) <> '' ORDER BY spcname"
+        " WHERE left(pg_tablespace_location(oid), 1) = '/' ORDER BY spcname"
     )
     return tuple(TablespaceFact(name, int(oid), location) for name, oid, location in rows)
 
@@ -257,7 +258,7 @@ def read_facts(
     slot_name: str | None = None,
     with_size: bool = False,
 ) -> ServerFacts:
-    """Read everything about a server: one SQL query, plus one IDENTIFY_SYSTEM if `streaming` is given.
+    """Read everything about a server: one SQL query, and at the same time one IDENTIFY_SYSTEM if `streaming` is given.
 
     Args:
         connection: the SQL connection.
@@ -268,6 +269,7 @@ def read_facts(
     Raises:
         PostgresError: the SQL query failed.
     """
+    asked = None if streaming is None else Task(lambda: read_streaming_facts(streaming))
     version = connection.server_version
     rows = connection.query(_facts_sql(version), (list(_SETTINGS), slot_name, with_size))
     row: dict[str, Any] = dict(zip(_COLUMNS, rows[0], strict=True))
@@ -295,7 +297,7 @@ def read_facts(
         slot=_slot(row["slot_name"], row["slot_active"], row["slot_restart_lsn"]) if row["slot_name"] else None,
         archiver=_archiver(row, settings.get("archive_mode")),
         current_size=None if row["current_size"] is None else int(row["current_size"]),
-        streaming=None if streaming is None else read_streaming_facts(streaming),
+        streaming=None if asked is None else asked.result(),
     )
 
 
@@ -466,7 +468,7 @@ SELECT {_position_sql(version)},
        (SELECT json_object_agg(name, setting) FROM s
          WHERE name IN ('archive_timeout', 'checkpoint_timeout', 'wal_segment_size')),
        (SELECT json_agg(json_build_array(spcname, oid::bigint, pg_tablespace_location(oid)) ORDER BY spcname)
-          FROM pg_tablespace WHERE pg_tablespace_location(oid) <> ''),
+          FROM pg_tablespace WHERE left(pg_tablespace_location(oid), 1) = '/'),
        (SELECT array_agg(DISTINCT sourcefile ORDER BY sourcefile) FROM s
          WHERE sourcefile IS NOT NULL
            AND sourcefile IS DISTINCT FROM (SELECT setting FROM s WHERE name = 'config_file')),

@@ -12,6 +12,7 @@ from barman.errors import NotSupportedByServer, TransportError
 from barman.postgres.version import PgVersion
 from barman.process import find_programs, run
 from barman.values import dataclass
+from barman.workers import Task
 
 PG_BASEBACKUP = ("pg_basebackup",)
 PG_RECEIVEWAL = ("pg_receivewal", "pg_receivexlog")
@@ -24,7 +25,7 @@ _VERSION_SECONDS = 10.0
 _PARENTHESES = re.compile(r"\([^)]*\)")
 
 # (path, mtime, size) -> version: one `--version` run per program and process, however many servers ask.
-_versions: dict[tuple[str, int, int], PgVersion | None] = {}
+_versions: dict[tuple[str, int, int], Task[PgVersion | None]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +111,24 @@ def _install_hint(server: PgVersion) -> str:
 
 def read_version(path: str) -> PgVersion | None:
     """What the program answers to --version; None if it fails or answers something else. Cached for the process."""
+    asked = _ask(path)
+    return None if asked is None else asked.result()
+
+
+def ask_ahead(names: Sequence[str], search_path: str) -> None:
+    """Start asking the first program on the path for its version, so that `find` need not wait for it later."""
+    for path in find_programs(names, search_path)[:1]:
+        _ask(path)
+
+
+def _ask(path: str) -> Task[PgVersion | None] | None:
     try:
         status = os.stat(path)
     except OSError:
         return None
     key = (path, status.st_mtime_ns, status.st_size)
     if key not in _versions:
-        _versions[key] = _ask_version(path)
+        _versions[key] = Task(lambda: _ask_version(path))
     return _versions[key]
 
 

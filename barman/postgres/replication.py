@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import re
 
-import psycopg2
-import psycopg2.extensions
-
 from barman.errors import ConfigError, PostgresError
 from barman.postgres import conninfo as dsn
 from barman.postgres.connection import BaseConnection
+from barman.postgres.driver import extensions, psycopg2
 from barman.postgres.lsn import Lsn
 from barman.values import dataclass
 
@@ -124,7 +122,7 @@ class StreamingConnection(BaseConnection):
         """
         self._run(f"DROP_REPLICATION_SLOT {_checked(name)}", None)
 
-    def _translate(self, error: psycopg2.Error, connection: psycopg2.extensions.connection) -> PostgresError:
+    def _translate(self, error: psycopg2.Error, connection: extensions.connection) -> PostgresError:
         translated = super()._translate(error, connection)
         kind = _SLOT_ERRORS.get(error.pgcode or "")
         return translated if kind is None else kind(translated.message, hint=translated.hint)

@@ -139,6 +139,15 @@ class Server:
             return None
         return {**os.environ, "PATH": self.search_path}
 
+    def ask_programs_ahead(self) -> None:
+        """Start asking the client programs that this server needs for their versions, beside what comes next."""
+        from barman.postgres.programs import PG_BASEBACKUP, PG_RECEIVEWAL, ask_ahead
+
+        if self.config.backup_method == "postgres":
+            ask_ahead(PG_BASEBACKUP, self.search_path)
+        if self.config.streaming_archiver:
+            ask_ahead(PG_RECEIVEWAL, self.search_path)
+
     def close(self) -> None:
         """End the connections; they are opened again when they are used again."""
         for connection in (

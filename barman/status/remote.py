@@ -94,6 +94,7 @@ def read_remote_status(server: Server) -> dict[str, Any]:
     if config.archiver:
         status |= dict.fromkeys(_ARCHIVER_KEYS)
     facts = None
+    server.ask_programs_ahead()
     try:
         facts = _read_facts(server, uses_streaming=uses_streaming)
     except BarmanError as error:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from barman.clock import Deadline, monotonic
@@ -227,3 +232,54 @@ def test_slots_tell_their_troubles_apart(pg: Cluster, pg_factory: ClusterFactory
     wait_until(lambda: not pg.value("SELECT active FROM pg_replication_slots WHERE slot_name = 'mine'"), "free")
     streaming.drop_slot("mine")
     assert fetch_slot(PostgresConnection(pg.conninfo), "mine") is None
+
+
+def test_tls_connections_stand_without_the_ssl_module_of_python(pg_factory: ClusterFactory) -> None:
+    """In a process of its own, as this one has the module loaded already."""
+    pg = pg_factory.create("15")
+    _self_signed(pg.data / "server.crt", pg.data / "server.key")
+    pg.configure(ssl="on")
+    pg.reload()
+    code = (
+        "import sys\n"
+        "from barman.postgres.connection import PostgresConnection\n"
+        "from barman.postgres.replication import StreamingConnection\n"
+        "assert 'ssl' not in sys.modules\n"
+        "connections = [PostgresConnection(sys.argv[1]) for _ in range(2)]\n"
+        "sql = 'SELECT ssl FROM pg_catalog.pg_stat_ssl WHERE pid = pg_backend_pid()'\n"
+        "assert [connection.value(sql) for connection in connections] == [True, True]\n"
+        "assert StreamingConnection(sys.argv[2]).identify_system().systemid == sys.argv[3]\n"
+        "import ssl, hashlib\n"
+        "assert ssl.create_default_context().verify_mode and hashlib.sha256(b'').hexdigest()\n"
+        "assert PostgresConnection(sys.argv[1]).value(sql)\n"
+    )
+    wait_until(lambda: pg.value("SHOW ssl") == "on", "the server speaks TLS")
+    tcp = [f"{text} host=127.0.0.1 sslmode=require" for text in (pg.conninfo, pg.streaming_conninfo)]
+    done = subprocess.run([sys.executable, "-c", code, *tcp, pg.system_id], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def _self_signed(certificate: Path, key: Path) -> None:
+    """A certificate of this host, owned as the data directory is."""
+    from datetime import datetime, timedelta, timezone
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(timezone.utc)
+    signed = (
+        x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(private, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    certificate.write_bytes(signed.public_bytes(encoding))
+    key.write_bytes(private.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    owner = os.stat(certificate.parent)
+    for path in (certificate, key):
+        path.chmod(0o600)
+        os.chown(path, owner.st_uid, owner.st_gid)

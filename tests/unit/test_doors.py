@@ -52,7 +52,7 @@ IMPORTS = {
     "cramjam": ("compression/",),
     "isal": ("compression/",),
     "zlib_ng": ("compression/",),
-    "psycopg2": ("postgres/connection.py", "postgres/replication.py"),
+    "psycopg2": ("postgres/driver.py",),
     "tempfile": (),
 }
 

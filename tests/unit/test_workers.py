@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from barman.workers import ordered_map
+from barman.workers import Task, ordered_map
 
 
 def test_results_come_in_the_order_of_the_items():
@@ -42,3 +42,22 @@ def test_the_first_failure_cancels_what_has_not_started():
     with pytest.raises(ValueError, match="one"):
         list(ordered_map(work, range(1000), jobs=2))
     assert len(ran) < 20
+
+
+def test_a_task_runs_beside_its_caller_and_gives_its_result_or_its_failure_as_often_as_asked():
+    begun, may_end = threading.Event(), threading.Event()
+
+    def call():
+        begun.set()
+        assert may_end.wait(10)
+        return 7
+
+    task = Task(call)
+    assert begun.wait(10)  # the caller goes on while the call waits for it
+    may_end.set()
+    assert [task.result(), task.result()] == [7, 7]
+
+    failing = Task(lambda: 1 // 0)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            failing.result()

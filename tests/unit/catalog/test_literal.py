@@ -40,6 +40,15 @@ def test_every_representation_of_a_value_gives_the_value_back(value):
         "inf",
         "{'a': 1, 'b'}",
         "{[]: 1}",
+        "{1: 2 3: 4}",
+        "[1 2]",
+        "[,]",
+        "{,}",
+        "(1,,)",
+        "007",
+        "(1) 2",
+        "'\\x4'",
+        "'a\rb'",
     ],
 )
 def test_what_is_no_literal_is_refused(text):
