@@ -56,7 +56,8 @@ def copy_file(source: str, target: str) -> int:
         info = os.fstat(reader)
         writer = os.open(target, _OPEN_TARGET, 0o600)
         try:
-            copied = _copy_content(reader, writer)
+            with durable.naming(target):
+                copied = _copy_content(reader, writer)
             if os.geteuid() == 0:
                 os.fchown(writer, info.st_uid, info.st_gid)
             os.fchmod(writer, stat.S_IMODE(info.st_mode))
@@ -137,7 +138,7 @@ def start_writing_back(descriptor: int, size: int) -> None:
 @contextmanager
 def new_file(path: str, mode: int = 0o600) -> Iterator[IO[bytes]]:
     """Open a file for writing from its beginning, whatever was there; a link is never followed. Not durable yet."""
-    with os.fdopen(os.open(path, _OPEN_TARGET, mode), "wb") as file:
+    with durable.naming(path), os.fdopen(os.open(path, _OPEN_TARGET, mode), "wb") as file:
         yield file
         file.flush()
         start_writing_back(file.fileno(), file.tell())

@@ -22,6 +22,25 @@ if TYPE_CHECKING:
 _TEMPORARY = re.compile(r"\..+\.(\d+)(?:-\d+)?\.tmp\Z", re.DOTALL)
 _COPY_CHUNK = 8 * 1024 * 1024
 _TAIL = 64 * 1024
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class naming:  # noqa: N801  # reads as a word: with naming(path)
+    """Give an error of a full disk the path that was written: the kernel knows descriptors only."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(value, OSError) and value.filename is None and value.errno in _NO_ROOM:
+            value.filename = self._path
 
 
 # -- syncing ---------------------------------------------------------------------------------------------------------
@@ -175,8 +194,9 @@ class Temporary:
     def discard(self) -> None:
         """Remove the temporary, also when closing it fails because the disk is full."""
         try:
-            if not self.file.closed:
-                self.file.close()
+            with naming(self.path):
+                if not self.file.closed:
+                    self.file.close()
         finally:
             if not self._kept:
                 self._kept = True
@@ -191,6 +211,7 @@ class Temporary:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        naming(self.path).__exit__(kind, value, trace)
         self.discard()
 
 
@@ -245,10 +266,11 @@ def append_lines(path: str, data: bytes) -> None:
     try:
         end = _end_of_last_line(descriptor)
         try:
-            written = 0
-            while written < len(data):
-                written += os.pwrite(descriptor, data[written:], end + written)
-            os.fsync(descriptor)
+            with naming(path):
+                written = 0
+                while written < len(data):
+                    written += os.pwrite(descriptor, data[written:], end + written)
+                os.fsync(descriptor)
         except OSError:
             os.ftruncate(descriptor, end)
             raise

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from barman.fs import durable
-from tests.support.needs import need_program, skip_if_not_traced
+from barman.fs import copying, durable
+from tests.support.needs import need_program, skip_if_not_traced, small_disk
 
 
 def test_an_atomic_write_replaces_the_content_and_leaves_no_temporary(tmp_path):
@@ -125,3 +125,23 @@ def test_a_full_disk_leaves_the_index_as_it_was(tmp_path):
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 3
     assert path.read_bytes() == b"one\n"
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path, source: durable.write_atomic(path, source.read_bytes()),
+        lambda path, source: durable.append_lines(path, source.read_bytes()),
+        lambda path, source: durable.copy_file(str(source), path),
+        lambda path, source: copying.copy_file(str(source), path),
+    ],
+    ids=["write_atomic", "append_lines", "durable copy", "fast copy"],
+)
+def test_a_full_disk_is_told_with_the_file_that_was_written(tmp_path, write):
+    (tmp_path / "source").write_bytes(bytes(1 << 20))
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with small_disk(disk, "256k"):
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            write(str(disk / "file"), tmp_path / "source")
+        assert os.path.basename(caught.value.filename).lstrip(".").startswith("file")
