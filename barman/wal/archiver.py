@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from barman import clock, workers
 from barman.compression.codec import Codec, CustomFilters, find_codec
-from barman.errors import BarmanError, CatalogError, HookAborted, LockBusy, WalError
+from barman.errors import BarmanError, HookAborted, LockBusy, WalError
 from barman.values import dataclass
 from barman.wal import quarantine
 from barman.wal.admission import Decision
+from barman.wal.cluster import known_cluster
 from barman.wal.commit import Prepared, commit, listed_names
 from barman.wal.incoming import IncomingSource
-from barman.wal.inspection import first_system_id
 from barman.wal.source import Batch, Found, WalSource
 from barman.wal.staging import Staging
 from barman.wal.streaming import StreamingSource
@@ -144,7 +144,7 @@ class _Run:
     def _archive(self, source: WalSource, batch: Batch) -> None:
         self._announce(source, batch)
         if batch.files:
-            self._staging.system_id = self._staging.system_id or self._find_system_id(batch.files)
+            self._learn(batch.files)
         refused: list[Prepared] = []
         try:
             for group in self._groups(batch.files):
@@ -188,14 +188,11 @@ class _Run:
         if not batch.files:
             self._reporter.info("\tno file found")
 
-    def _find_system_id(self, files: Sequence[Found]) -> str | None:
-        """The cluster this server is: as recorded by the first backup, else that of the first sound segment."""
-        try:
-            identity = self._catalog.identity.read()
-        except CatalogError as error:
-            self._reporter.warning(f"{error.message}: WAL is archived without comparing its system identifier")
-            return None
-        return identity.systemid if identity is not None else first_system_id(files, self._custom)
+    def _learn(self, files: Sequence[Found]) -> None:
+        """Find out which cluster this server is; a queue may tell what another one could not."""
+        if not self._staging.cluster.is_known:
+            found = known_cluster(self._catalog, files, self._custom, self._reporter.warning)
+            self._staging.cluster = self._staging.cluster.completed_by(found)
 
     def _report(self, item: Prepared) -> bool:
         """Say what became of a file and count it; whether it has to be set aside as unsound."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import BinaryIO
 
 from barman.compression.codec import CHUNK, CodecError, CustomFilters, decoded, detect_file, find_codec
@@ -11,6 +10,7 @@ from barman.postgres.timeline import MAX_HISTORY_BYTES, TimelineHistory
 from barman.postgres.wal_name import BackupLabelName, HistoryName, is_segment_name, parse_wal_name
 from barman.values import dataclass
 from barman.wal import header
+from barman.wal.cluster import Cluster
 from barman.wal.source import Found
 
 _MAX_LABEL_BYTES = 1 << 20
@@ -25,10 +25,10 @@ class Inspection:
     short: bool = False
 
 
-def inspect(found: Found, system_id: str | None, custom: CustomFilters | None = None) -> Inspection:
+def inspect(found: Found, cluster: Cluster, custom: CustomFilters | None = None) -> Inspection:
     """Inspect one file; compressed ones are judged by their plain content, all of which is decoded.
 
-    `system_id` is that of the server when it is known. Raises OSError, and CodecError when the content cannot be looked
+    `cluster` is what is known of the server's. Raises OSError, and CodecError when the content cannot be looked
     at because a library is missing: that says nothing about the file.
     """
     if found.size == 0:
@@ -43,14 +43,14 @@ def inspect(found: Found, system_id: str | None, custom: CustomFilters | None = 
                 return Inspection(compression, _history_defects(stream, name.timeline))
             if isinstance(name, BackupLabelName):
                 return Inspection(compression, _label_defects(stream))
-            return _inspect_segment(found, stream, compression, system_id)
+            return _inspect_segment(found, stream, compression, cluster)
         except CodecError as error:
             return Inspection(compression, (error.message,), short=True)
 
 
-def _inspect_segment(found: Found, stream: BinaryIO, compression: str | None, system_id: str | None) -> Inspection:
+def _inspect_segment(found: Found, stream: BinaryIO, compression: str | None, cluster: Cluster) -> Inspection:
     name = found.name if is_segment_name(found.name) else found.name[:24]
-    verdict = header.judge(stream, name, None, system_id)
+    verdict = header.judge(stream, name, cluster.segment_size, cluster.system_id)
     if not verdict.ok:
         return Inspection(compression, tuple(verdict.reasons), short=found.size < header.LONG_HEADER_SIZE)
     expected = verdict.header.segment_size if verdict.header is not None else found.size
@@ -87,17 +87,3 @@ def _label_defects(stream: BinaryIO) -> tuple[str, ...]:
     if len(text) > _MAX_LABEL_BYTES:
         return ("it is too long for a backup history file",)
     return () if b"START WAL LOCATION:" in text else ("it is no backup history file",)
-
-
-def first_system_id(files: Sequence[Found], custom: CustomFilters | None = None) -> str | None:
-    """The system identifier in the first sound segment among some files, None if there is none."""
-    for found in files:
-        if is_segment_name(found.name) and found.size:
-            try:
-                with decoded(found.path, custom) as stream:
-                    verdict = header.judge(stream, found.name, None, None)
-            except (OSError, CodecError):
-                continue
-            if verdict.ok and verdict.header is not None:
-                return str(verdict.header.system_id)
-    return None

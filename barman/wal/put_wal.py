@@ -12,25 +12,26 @@ import filecmp
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from barman import clock
-from barman.catalog.catalog import Catalog
 from barman.compression.codec import CodecError, CustomFilters, same_content
-from barman.errors import CatalogError, WalError
+from barman.errors import WalError
 from barman.fs import durable
 from barman.postgres.timeline import MAX_HISTORY_BYTES
-from barman.postgres.wal_name import BackupLabelName, HistoryName, parse_wal_name
+from barman.postgres.wal_name import BackupLabelName, HistoryName, PartialSegment, WalSegment, parse_wal_name
 from barman.values import dataclass
 from barman.wal import quarantine
 from barman.wal.admission import OTHER_CONTENT
+from barman.wal.cluster import UNKNOWN, Cluster, known_cluster, live_cluster
 from barman.wal.commit import listed_names
-from barman.wal.inspection import first_system_id, inspect
+from barman.wal.inspection import inspect
 from barman.wal.source import Found, scan
-from barman.wal.tar_stream import Member, TarReader
+from barman.wal.tar_stream import ByteStream, Member, TarReader
 
 if TYPE_CHECKING:
     from barman.report import Reporter
+    from barman.server.server import Server
 
 STORED = "put-wal stored"
 REFUSED = "put-wal refused"
@@ -43,7 +44,15 @@ _MAX_SEGMENT = (1 << 30) + (1 << 24)
 """The largest segment, and what a compression may add to content that cannot be compressed."""
 
 _MAX_PENDING = 256
+_MAX_PENDING_BYTES = 2 * _MAX_SEGMENT
+_MAX_REFUSED = 64
+_MAX_BAD_LINES = 16
 _KEPT_CONFLICTS = 8
+_KEPT_FILES = 200
+_KEPT_BYTES = 4 << 30
+_SKEW = 86400.0
+"""How far the clock of a sender may be ahead of ours: times beyond are not believed."""
+
 _ATTEMPTS = 5
 
 
@@ -60,11 +69,10 @@ class PutWalResult:
 
 
 def put_wal(
-    catalog: Catalog,
-    stream: BinaryIO,
+    server: Server,
+    stream: ByteStream,
     reporter: Reporter,
     *,
-    custom: CustomFilters | None = None,
     caller: str = "",
     answer: Callable[[str], object] | None = None,
 ) -> PutWalResult:
@@ -75,7 +83,7 @@ def put_wal(
     a stream that cannot be trusted: a bad or missing digest, a name that is none of a WAL file, an end too early; and
     OSError, CodecError when nothing can be stored or judged here.
     """
-    receiver = _Receiver(catalog, reporter, custom, caller, answer)
+    receiver = _Receiver(server, reporter, caller, answer)
     with receiver:
         try:
             receiver.receive(TarReader(stream))
@@ -107,27 +115,27 @@ class _Received:
 class _Receiver:
     """One stream. As a context manager it leaves no temporaries behind."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        reporter: Reporter,
-        custom: CustomFilters | None,
-        caller: str,
-        answer: Callable[[str], object] | None,
-    ) -> None:
-        self._catalog = catalog
-        self._incoming = catalog.layout.incoming_directory
+    def __init__(self, server: Server, reporter: Reporter, caller: str, answer: Callable[[str], object] | None) -> None:
+        config = server.config
+        self._server = server
+        self._catalog = server.catalog
+        self._incoming = server.catalog.layout.incoming_directory
         self._reporter = reporter
-        self._custom = custom
+        self._custom = CustomFilters.from_options(
+            config.custom_compression_filter, config.custom_decompression_filter, config.custom_compression_magic
+        )
         self._answer = answer
         self._pending: dict[str, _Received] = {}
+        self._pending_bytes = 0
         self._seen: set[str] = set()
         self._confirm = False
         self._sums: dict[str, str] = {}
+        self._sum_files = 0
+        self._bad_lines = 0
         self._algorithm = "sha256"
-        self._system_id: str | None = None
-        self._system_id_sought = False
-        self.context = f" in put-wal for server '{catalog.layout.server_name}'{caller}"
+        self._cluster = UNKNOWN
+        self._cannot_tell = False
+        self.context = f" in put-wal for server '{server.name}'{caller}"
         self.result = PutWalResult([], [])
 
     def __enter__(self) -> _Receiver:
@@ -162,8 +170,10 @@ class _Receiver:
             raise PutWalError(f"file '{member.name}' of {member.size} bytes is too large{self.context}")
         if member.name in self._seen:
             raise PutWalError(f"file '{member.name}' was sent twice{self.context}")
-        if len(self._pending) >= _MAX_PENDING:
-            raise PutWalError(f"more than {_MAX_PENDING} files wait for their checksums{self.context}")
+        self._pending_bytes += member.size
+        if len(self._pending) >= _MAX_PENDING or self._pending_bytes > _MAX_PENDING_BYTES:
+            limits = f"{_MAX_PENDING} files or {_MAX_PENDING_BYTES >> 20} MB"
+            raise PutWalError(f"more than {limits} wait for their checksums{self.context}")
         self._seen.add(member.name)
         temporary = durable.Temporary(os.path.join(self._incoming, member.name))
         try:
@@ -177,15 +187,26 @@ class _Receiver:
         self._pending[member.name] = _Received(member, temporary, state.hexdigest())
 
     def _take_sums(self, name: str, reader: TarReader) -> None:
+        self._sum_files += 1
+        if self._sum_files > len(self._seen) + _MAX_PENDING:
+            raise PutWalError(f"there are more checksum files than files{self.context}")
         text = reader.read(_MAX_SUMS).decode("utf-8", "replace")
         if _SUMS[name] == "md5":
             self._algorithm = "md5"
         for line in text.splitlines():
             digest, blank, file = line.partition(" ")
             if not blank or file[:1] not in ("*", " ") or not _is_hexadecimal(digest):
-                self._reporter.warning(f"Bad checksum line '{line:.100}' ignored{self.context}")
+                self._ignore_line(line)
                 continue
             self._sums[file[1:].removeprefix("./")] = digest.lower()
+            if len(self._sums) > len(self._seen) + _MAX_PENDING:
+                raise PutWalError(f"there are more checksums than files{self.context}")
+
+    def _ignore_line(self, line: str) -> None:
+        self._bad_lines += 1
+        if self._bad_lines > _MAX_BAD_LINES:
+            raise PutWalError(f"more than {_MAX_BAD_LINES} lines are no checksums{self.context}")
+        self._reporter.warning(f"Bad checksum line '{line:.100}' ignored{self.context}")
 
     def _verify_rest(self) -> None:
         for name in sorted(self._pending.keys() - self._sums.keys()):
@@ -211,10 +232,10 @@ class _Receiver:
         received = self._pending[name]
         temporary = received.temporary
         temporary.file.flush()
-        temporary.set_times(received.member.mtime)
+        temporary.set_times(_believable(received.member.mtime))
         temporary.commit_data()
         found = _found(received.member, temporary.path)
-        reasons, kind = inspect(found, self._expected_system(found), self._custom).defects, "unknown"
+        reasons, kind = inspect(found, self._expected(found), self._custom).defects, "unknown"
         if not reasons and not self._publish(found):
             reasons, kind = (OTHER_CONTENT,), "duplicate"
         if reasons:
@@ -223,7 +244,10 @@ class _Receiver:
             self.result.stored.append(name)
             self._tell(f"{STORED} {name} {self._sums[name]}")
         del self._pending[name]
+        self._pending_bytes -= received.member.size
         temporary.discard()
+        if len(self.result.refused) >= _MAX_REFUSED:
+            raise PutWalError(f"{_MAX_REFUSED} files were refused, nothing more is taken{self.context}")
 
     def _publish(self, found: Found) -> bool:
         """Make the file durable under its name in the queue, unless it is stored already.
@@ -270,41 +294,45 @@ class _Receiver:
         return same
 
     def _refuse(self, received: _Received, found: Found, kind: str, reason: str) -> None:
-        """Keep what was refused for a look at it, once however often it is sent, and say so loudly."""
+        """Keep what was refused for a look at it, once however often it is sent, and say so loudly.
+
+        A sender must not be able to fill the disk with what is refused.
+        """
         path = self._set_aside(received, found, kind, reason)
-        place = (
-            f"; it is '{path}'" if path else "; its content was not kept, there are enough refused files of the name"
-        )
+        place = f"; it is '{path}'" if path else "; its content was not kept, there are enough refused files"
         self.result.refused.append(found.name)
         self._reporter.error(f"WAL file '{found.name}' was refused: {reason}{place}{self.context}")
         self._tell(f"{REFUSED} {found.name} {reason}")
 
     def _set_aside(self, received: _Received, found: Found, kind: str, reason: str) -> str | None:
         errors = self._catalog.layout.errors_directory
-        known = [path for path in _files_in(errors) if os.path.basename(path).startswith(f"{found.name}.")]
+        kept = list(_files_in(errors))
+        known = [path for path in kept if os.path.basename(path).startswith(f"{found.name}.")]
         for path in known:
             if filecmp.cmp(path, found.path, shallow=False):
                 return path
-        if len(known) >= _KEPT_CONFLICTS:
+        if len(known) >= _KEPT_CONFLICTS or len(kept) >= _KEPT_FILES:
+            return None
+        if sum(map(_size_of, kept)) + found.size > _KEPT_BYTES:
             return None
         path = quarantine.set_aside(found, errors, kind, reason, clock.now())
         received.temporary.keep()
         return path
 
-    def _expected_system(self, found: Found) -> str | None:
-        """The cluster whose WAL is here: as recorded by the first backup, else that of the files that wait already."""
-        if not self._system_id_sought:
-            self._system_id_sought = True
-            try:
-                identity = self._catalog.identity.read()
-            except CatalogError as error:
-                self._reporter.warning(f"{error.message}: WAL is taken without comparing its system identifier")
-                return None
-            self._system_id = identity.systemid if identity is not None else self._system_of_queue(found)
-        return self._system_id
+    def _expected(self, found: Found) -> Cluster:
+        """What is known of the cluster whose WAL comes here. Before the very first of it, PostgreSQL is asked."""
+        if not isinstance(parse_wal_name(found.name), WalSegment | PartialSegment):
+            return UNKNOWN
+        if not (self._cluster.is_known or self._cannot_tell):
+            waiting = [file for file in scan(self._incoming) if file.name != found.name]
+            self._cluster = known_cluster(self._catalog, waiting, self._custom, self._warn_of_identity)
+            if self._cluster == UNKNOWN:
+                self._cluster = live_cluster(self._server)
+        return self._cluster
 
-    def _system_of_queue(self, found: Found) -> str | None:
-        return first_system_id([file for file in scan(self._incoming) if file.name != found.name], self._custom)
+    def _warn_of_identity(self, text: str) -> None:
+        self._cannot_tell = True
+        self._reporter.warning(text)
 
     def _tell(self, line: str) -> None:
         if self._answer is not None and self._confirm:
@@ -322,6 +350,19 @@ def _size_limit(name: str) -> int:
 def _found(member: Member, path: str) -> Found:
     facts = os.stat(path)
     return Found(member.name, path, facts.st_size, facts.st_mtime, facts.st_mode & 0o7777, facts.st_uid)
+
+
+def _believable(moment: float) -> float:
+    """The time a file was written, as its sender says; now, if that is in the future."""
+    now = clock.timestamp()
+    return moment if moment <= now + _SKEW else now
+
+
+def _size_of(path: str) -> int:
+    try:
+        return os.lstat(path).st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _is_hexadecimal(text: str) -> bool:

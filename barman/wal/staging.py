@@ -16,6 +16,7 @@ from barman.compression.codec import Codec, CodecError, CustomFilters, copy_stre
 from barman.fs import durable
 from barman.fs.links import link_beside
 from barman.wal.admission import Decision, Evidence, admit
+from barman.wal.cluster import UNKNOWN
 from barman.wal.commit import Prepared
 from barman.wal.inspection import Inspection, inspect
 from barman.wal.source import Found
@@ -33,8 +34,8 @@ class Staging:
         self._swept: set[str] = set()
         self._open: set[str] = set()
         self._guard = threading.Lock()
-        self.system_id: str | None = None
-        """The identifier of the server's cluster, when it is known: segments of others are refused."""
+        self.cluster = UNKNOWN
+        """What is known of the server's cluster: segments of others are refused."""
 
     def __enter__(self) -> Staging:
         return self
@@ -49,7 +50,7 @@ class Staging:
         """
         final_path = self._catalog.layout.wal_path(found.name)
         try:
-            inspection = inspect(found, self.system_id, self._custom)
+            inspection = inspect(found, self.cluster, self._custom)
             archived = self._compare(found.path, final_path)
             judgement = admit(
                 Evidence(inspection.defects, inspection.short, archived, max(0.0, timestamp() - found.time))

@@ -7,8 +7,10 @@ pax, "ustar Interchange Format".
 
 from __future__ import annotations
 
+import os
+import select
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Protocol
 
 from barman.errors import WalError
 from barman.values import dataclass
@@ -20,9 +22,19 @@ records, so it may be sent to every server."""
 
 _CHUNK = 1 << 18
 _MAX_EXTENDED = 1 << 16
+_MAX_HEADERS = 8
 _MAX_AFTER_END = 1 << 20
 _REGULAR = (b"0", b"\0")
 _ZERO = bytes(BLOCK)
+_RECORDS = frozenset(("path", "size", "mtime", CONFIRM_RECORD))
+_SPARSE = "GNU.sparse."
+
+
+class ByteStream(Protocol):
+    """What is read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes, at least one of them before the end."""
 
 
 class TarError(WalError):
@@ -39,10 +51,25 @@ class Member:
     confirm: bool = False
 
 
+class PatientStream:
+    """A descriptor that is read until nothing comes for a while: who holds the other end cannot hold us for ever."""
+
+    def __init__(self, descriptor: int, seconds: float) -> None:
+        self._descriptor = descriptor
+        self._seconds = seconds
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes as they come, nothing at the end. Raises TarError when nothing comes."""
+        ready, _, _ = select.select([self._descriptor], [], [], self._seconds)
+        if not ready:
+            raise TarError(f"nothing came for {self._seconds:g} seconds")
+        return os.read(self._descriptor, size)
+
+
 class TarReader:
     """The members of a stream, one after another; the content of each is read before the next is asked for."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
         self._left = 0
         self._padding = 0
@@ -50,7 +77,7 @@ class TarReader:
 
     def members(self) -> Iterator[Member]:
         """Yield the members up to the end mark. Raises TarError, also when the stream ends before that mark."""
-        first, own = True, None
+        first, own, headers = True, None, 0
         while True:
             self._skip_rest()
             block = self._header(first)
@@ -62,6 +89,9 @@ class TarReader:
             first = False
             kind, size = block[156:157], _number(block[124:136])
             if kind in (b"x", b"g"):
+                headers += 1
+                if headers > _MAX_HEADERS:
+                    raise TarError(f"more than {_MAX_HEADERS} extended headers before a file")
                 records = self._extended(size)
                 if kind == b"g":
                     self._common.update(records)
@@ -69,7 +99,7 @@ class TarReader:
                     own = records
                 continue
             records = {**self._common, **(own or {})}
-            own = None
+            own, headers = None, 0
             yield self._member(block, kind, size, records)
 
     def content(self) -> Iterator[bytes]:
@@ -180,16 +210,22 @@ def _text(field: bytes) -> str:
 
 
 def _records(data: bytes) -> dict[str, str]:
-    """The records `LENGTH KEY=VALUE\\n` of an extended header. Raises TarError."""
+    """Those of the records `LENGTH KEY=VALUE\\n` of an extended header that mean something here. Raises TarError."""
     records: dict[str, str] = {}
     while data:
         digits, blank, _ = data.partition(b" ")
         if not blank or not digits.isdigit() or len(digits) > 6:
             raise TarError("invalid header")
         length = int(digits)
+        if length > len(data):
+            raise TarError("invalid header")
         record, data = data[len(digits) + 1 : length], data[length:]
         key, equals, value = record.partition(b"=")
         if length <= len(digits) + 1 or not equals or not value.endswith(b"\n"):
             raise TarError("invalid header")
-        records[key.decode("utf-8", "replace")] = value[:-1].decode("utf-8", "replace")
+        name = key.decode("utf-8", "replace")
+        if name.startswith(_SPARSE):
+            raise TarError("Unsupported file type: a sparse file")
+        if name in _RECORDS:
+            records[name] = value[:-1].decode("utf-8", "replace")
     return records

@@ -52,7 +52,7 @@ class Scene:
         with open(self.told, "a") as told:
             reporter = MemoryReporter()
             result = put_wal(
-                self.server.catalog, io.BytesIO(self.stream), reporter,
+                self.server, io.BytesIO(self.stream), reporter,
                 answer=lambda line: (told.write(line + "\n"), told.flush()),
             )  # fmt: skip
             if not result.refused:

@@ -49,3 +49,26 @@ def as_tarfile_writes(files: Mapping[str, bytes]) -> bytes:
             info.size, info.mtime = len(data), 1700000000.25
             tar.addfile(info, io.BytesIO(data))
     return target.getvalue()
+
+
+def pax(records: Mapping[str, str], *, kind: bytes = tarfile.XHDTYPE) -> bytes:
+    """An extended header by itself: for the next member, or for all that follow (`tarfile.XGLTYPE`)."""
+    data = b"".join(_record(key, value) for key, value in records.items())
+    info = tarfile.TarInfo("PaxHeaders/x")
+    info.size, info.type = len(data), kind
+    return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512)
+
+
+def claimed(name: str, size: int, *, kind: bytes = tarfile.REGTYPE, mtime: float = 1700000000) -> bytes:
+    """A header alone, which says that so much follows."""
+    info = tarfile.TarInfo(name)
+    info.size, info.type, info.mtime = size, kind, mtime
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def _record(key: str, value: str) -> bytes:
+    body = f" {key}={value}\n".encode()
+    length = len(body)
+    while length != len(body) + len(str(length)):
+        length = len(body) + len(str(length))
+    return str(length).encode() + body

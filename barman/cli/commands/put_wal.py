@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from barman.cli.context import Context
 
+_PATIENCE = 600.0
+"""Seconds without a byte after which a sender is taken for dead."""
+
 LIGHT = True
 """The log is opened by the first message only: PostgreSQL runs this for each segment."""
 
@@ -34,16 +37,13 @@ def run(args: argparse.Namespace, context: Context) -> None:
     if args.test:
         context.reporter.info(f"Ready to accept WAL files for the server {server.name}")
         return
-    from barman.compression.codec import CustomFilters
     from barman.wal.put_wal import put_wal
+    from barman.wal.tar_stream import PatientStream
 
-    config = server.config
-    custom = CustomFilters.from_options(
-        config.custom_compression_filter, config.custom_decompression_filter, config.custom_compression_magic
-    )
     client = os.environ.get("SSH_CONNECTION", "").split(" ")[0]
     caller = f" (SSH host: {client})" if client else ""
-    put_wal(server.catalog, sys.stdin.buffer, context.reporter, custom=custom, caller=caller, answer=_answer)
+    stream = PatientStream(0, _PATIENCE)
+    put_wal(server, stream, context.reporter, caller=caller, answer=_answer)
 
 
 def _answer(line: str) -> None:

@@ -9,6 +9,8 @@ import lzma
 import os
 import random
 import tarfile
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,8 @@ from barman.server.server import Server
 from barman.wal.archiver import archive_wal
 from barman.wal.put_wal import PutWalError, PutWalResult, put_wal
 from barman.wal.quarantine import reason_of
-from tests.support.tar_builder import archive, as_tarfile_writes, member, sums
+from barman.wal.tar_stream import PatientStream
+from tests.support.tar_builder import archive, as_tarfile_writes, claimed, member, pax, sums
 from tests.support.wal_files import HISTORY, LABEL, SYSTEM_ID, make_server, segment, segment_name
 
 NAME = segment_name(5)
@@ -30,15 +33,15 @@ DATA = segment(NAME)
 class Place:
     """A server to send to."""
 
-    def __init__(self, home: Path) -> None:
-        self.server: Server = make_server(home)
+    def __init__(self, home: Path, **options: str) -> None:
+        self.server: Server = make_server(home, **options)
         self.layout = self.server.catalog.layout
         self.reporter = MemoryReporter()
         self.answers: list[str] = []
 
     def put(self, stream: bytes) -> PutWalResult:
         return put_wal(
-            self.server.catalog, io.BytesIO(stream), self.reporter, caller=" (SSH host: 10.0.0.1)",
+            self.server, io.BytesIO(stream), self.reporter, caller=" (SSH host: 10.0.0.1)",
             answer=self.answers.append,
         )  # fmt: skip
 
@@ -70,7 +73,7 @@ def place(tmp_path: Path) -> Place:
 
 
 @pytest.mark.parametrize("write", [archive, as_tarfile_writes, lambda files: archive(files, algorithm="md5")])
-def test_what_clients_send_is_stored_under_its_name(place: Place, write) -> None:  # type: ignore[no-untyped-def]
+def test_what_clients_send_is_stored_under_its_name(place: Place, write: Callable[[dict[str, bytes]], bytes]) -> None:
     files = {NAME: DATA, "00000002.history": HISTORY}
     assert place.put(write(files)).stored == list(files)
     assert place.incoming() == files
@@ -117,7 +120,7 @@ def test_the_same_again_is_success_and_stored_once(place: Place) -> None:
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
-def test_the_same_content_compressed_is_the_same(place: Place, compress) -> None:  # type: ignore[no-untyped-def]
+def test_the_same_content_compressed_is_the_same(place: Place, compress: Callable[[bytes], bytes]) -> None:
     place.put(archive({NAME: DATA}))
     assert place.put(archive({NAME: compress(DATA)})).stored == [NAME]
     assert place.incoming() == {NAME: DATA}
@@ -146,6 +149,22 @@ def test_refused_files_cannot_fill_the_disk(place: Place) -> None:
     for seed in range(1, 30):
         assert place.put(archive({NAME: segment(NAME, seed=seed)})).refused == [NAME]
     assert len(place.errors()) <= 10
+
+
+def test_refused_files_of_many_names_cannot_fill_the_disk_either(place: Place) -> None:
+    place.put(archive({NAME: DATA}))
+    errors = Path(place.layout.errors_directory)
+    huge = errors / "huge.20261122T101010Z.unknown"
+    with open(huge, "wb") as file:
+        file.truncate(4 << 30)
+    assert place.put(archive({OTHER: segment(NAME)})).refused == [OTHER]
+    assert "its content was not kept" in place.reporter.lines[-1][1]
+    assert place.errors() == [huge.name]
+    huge.unlink()
+    for number in range(200):
+        (errors / f"{number}.20261122T101010Z.unknown").touch()
+    assert place.put(archive({OTHER: segment(NAME)})).refused == [OTHER]
+    assert len(place.errors()) == 200
 
 
 def test_what_is_archived_is_not_stored_again(place: Place) -> None:
@@ -205,6 +224,63 @@ def test_before_the_first_backup_the_first_cluster_that_sends_is_the_one(place: 
     assert place.put(archive({OTHER: segment(OTHER, system_id=42)})).refused == [OTHER]
 
 
+def test_two_clusters_in_one_stream_are_never_both_taken(place: Place) -> None:
+    for confirm in (False, True):
+        files = {segment_name(40 + confirm): segment(segment_name(40 + confirm)), OTHER: segment(OTHER, system_id=42)}
+        result = place.put(archive(files, confirm=confirm))
+        assert (result.stored, result.refused) == ([segment_name(40 + confirm)], [OTHER])
+
+
+def test_before_the_first_backup_what_is_archived_tells_the_cluster(place: Place) -> None:
+    place.put(archive({NAME: DATA}))
+    archive_wal(place.server, MemoryReporter())
+    assert place.incoming() == {}
+    assert place.put(archive({OTHER: segment(OTHER, system_id=42)})).refused == [OTHER]
+    assert "system identifier 42, not" in place.reporter.lines[-1][1]
+
+
+LARGER = segment("000000010000000000000002", size=2 << 20)
+"""Sound by itself: of a cluster with segments twice as large."""
+
+
+@pytest.mark.parametrize("evidence", ["waiting", "archived", "compressed", "backup"])
+def test_wal_of_another_segment_size_is_refused_set_aside_and_refused_by_the_archiver_too(
+    tmp_path: Path, evidence: str
+) -> None:
+    place = Place(tmp_path, **({"compression": "gzip"} if evidence == "compressed" else {}))
+    if evidence == "backup":
+        record = Path(place.layout.backup_info("20261122T101010"))
+        record.write_text("status=DONE\nxlog_segment_size=1048576\n")
+        # A record that was begun before the server was asked has the default.
+        Path(place.layout.backup_info("20261122T111111")).write_text("status=FAILED\nxlog_segment_size=16777216\n")
+        place.server.catalog.identity.write(Identity(str(SYSTEM_ID), "15"))
+    else:
+        place.put(archive({NAME: DATA}))
+        if evidence != "waiting":
+            archive_wal(place.server, MemoryReporter())
+    name = "000000010000000000000002"
+    for data in (LARGER, gzip.compress(LARGER)):
+        assert place.put(archive({name: data})).refused == [name]
+        assert "its segment size is 2097152, that of the server is 1048576" in place.reporter.lines[-1][1]
+    assert len(place.errors()) == 2
+    archive_wal(place.server, MemoryReporter())
+    (kept, *_) = place.errors()
+    Path(place.layout.errors_directory, kept).rename(Path(place.layout.incoming_directory, name))
+    again = MemoryReporter()
+    archive_wal(place.server, again)
+    assert any("its segment size is 2097152" in text for _, text in again.lines)
+    assert not os.path.exists(place.layout.wal_path(name))
+    assert place.put(archive({OTHER: segment(OTHER)})).stored == [OTHER]
+
+
+def test_an_unreadable_identity_stops_no_wal_and_segment_sizes_are_compared_all_the_same(place: Place) -> None:
+    place.put(archive({NAME: DATA}))
+    Path(place.layout.identity).write_text("{")
+    assert place.put(archive({OTHER: segment(OTHER)})).stored == [OTHER]
+    assert any("without comparing its system identifier" in text for _, text in place.reporter.lines)
+    assert place.put(archive({"000000010000000000000002": LARGER})).refused == ["000000010000000000000002"]
+
+
 def test_labels_and_unfinished_segments_are_taken(place: Place) -> None:
     files = {f"{NAME}.00000028.backup": LABEL, f"{NAME}.partial": DATA}
     assert place.put(archive(files)).stored == list(files)
@@ -247,6 +323,108 @@ def test_a_file_larger_than_any_segment_is_refused_at_its_header(place: Place) -
     info = tarfile.TarInfo("00000002.history")
     info.size = 1 << 24
     place.refuses(info.tobuf(), "too large")
+
+
+def test_sizes_that_an_extended_header_claims_are_sizes_too(place: Place) -> None:
+    for size in ("99999999999999999999", "-1", "1e9", "0x10", "", "²"):
+        place.refuses(pax({"size": size}) + member(NAME, DATA) + bytes(1024), "invalid header")
+    place.refuses(pax({"size": str(1 << 60)}) + member(NAME, DATA) + bytes(1024), "too large")
+    place.refuses(claimed("PaxHeaders/x", 1 << 40, kind=tarfile.XHDTYPE), "too long")
+    place.refuses(claimed("PaxHeaders/x", 1 << 40, kind=tarfile.XGLTYPE), "too long")
+    place.refuses(
+        pax({"path": "../x"}, kind=tarfile.XGLTYPE) + member(NAME, DATA) + bytes(1024), "Unsupported filename"
+    )
+
+
+@pytest.mark.parametrize("records", [{"GNU.sparse.major": "1"}, {"GNU.sparse.map": "0,1"}, {"GNU.sparse.name": NAME}])
+def test_sparse_files_are_refused_in_the_form_of_extended_headers_too(place: Place, records: dict[str, str]) -> None:
+    place.refuses(pax(records) + archive({NAME: DATA}), "sparse")
+
+
+def test_records_that_are_none_are_refused(place: Place) -> None:
+    for data in (b"x", b"5 a=b", b"99 a=b\n", b"0 a=b\n", b"4 a=b\n", b"7 abcd\n", b"9999999 a=b\n", b"-6 a=b\n"):
+        header = claimed("PaxHeaders/x", len(data), kind=tarfile.XHDTYPE)
+        place.refuses(header + data + bytes(-len(data) % 512) + archive({NAME: DATA}), "")
+
+
+def test_a_time_from_the_future_or_out_of_all_bounds_is_not_believed(place: Place) -> None:
+    """It would become the time of a line of the index, which other programs print."""
+    before = time.time()
+    for number, mtime in enumerate((2e12, 7**24)):
+        name = segment_name(60 + number)
+        data = claimed(name, len(DATA), mtime=mtime) + segment(name)
+        place.put(data + sums({name: segment(name)}) + bytes(1024))
+        assert before - 1 <= os.stat(os.path.join(place.layout.incoming_directory, name)).st_mtime <= time.time() + 1
+    for record in ("1e30", "nan", "-5", "inf", "yesterday"):
+        place.refuses(pax({"mtime": record}) + archive({NAME: DATA}), "invalid header")
+
+
+class Endless(io.RawIOBase):
+    """A stream that repeats one piece for ever; how much of it was taken is counted."""
+
+    def __init__(self, *pieces: bytes, repeated: Callable[[int], bytes]) -> None:
+        self._pieces: Iterator[bytes] = iter((*pieces,))
+        self._repeated = repeated
+        self._number = 0
+        self._rest = b""
+        self.taken = 0
+
+    def read(self, size: int = -1) -> bytes:
+        while not self._rest:
+            piece = next(self._pieces, b"")
+            if not piece:
+                piece, self._number = self._repeated(self._number), self._number + 1
+            self._rest = piece
+        data, self._rest = self._rest[:size], self._rest[size:]
+        self.taken += len(data)
+        return data
+
+
+def empty_history(number: int) -> bytes:
+    return archive({f"{number + 2:08X}.history": b""}, confirm=True)[:-1024]
+
+
+@pytest.mark.parametrize(
+    ("repeated", "message"),
+    [
+        (lambda number: pax({f"key{number}": "x" * 30000}, kind=tarfile.XGLTYPE), "extended headers"),
+        (lambda number: pax({"mtime": str(number)}), "extended headers"),
+        (lambda number: member("SHA256SUMS", b""), "more checksum files than files"),
+        (lambda number: sums({f"{number}-{line}": b"" for line in range(500)}), "more checksums than files"),
+        (lambda number: member("SHA256SUMS", b"x\n" * 30000), "are no checksums"),
+        (lambda number: member(f"{number + 2:08X}.history", HISTORY), "wait for their checksums"),
+        (empty_history, "64 files were refused"),
+        (lambda number: b"\xff" * 512, "invalid header"),
+    ],
+    ids=["global-headers", "headers", "sums", "names", "lines", "files", "refused", "noise"],
+)
+def test_a_stream_without_an_end_is_not_read_for_ever(
+    place: Place, repeated: Callable[[int], bytes], message: str
+) -> None:
+    stream = Endless(repeated=repeated)
+    with pytest.raises(PutWalError, match=message):
+        put_wal(place.server, stream, place.reporter)
+    assert stream.taken < 20 << 20
+    assert place.incoming() == {}
+    assert len(place.reporter.lines) < 100
+
+
+def test_what_follows_the_end_mark_is_not_read_for_ever(place: Place) -> None:
+    stream = Endless(archive({NAME: DATA}), repeated=lambda number: bytes(65536))
+    assert put_wal(place.server, stream, place.reporter).stored == [NAME]
+    assert stream.taken < 8 << 20
+
+
+def test_a_sender_that_falls_silent_is_left(place: Place) -> None:
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, archive({NAME: DATA})[:5000])
+        with pytest.raises(PutWalError, match="nothing came for 0.2 seconds in put-wal for server 'main'"):
+            put_wal(place.server, PatientStream(reader, 0.2), place.reporter)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert place.incoming() == {}
 
 
 def test_a_huge_checksum_file_or_extended_header_is_refused(place: Place) -> None:
