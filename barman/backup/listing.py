@@ -23,6 +23,7 @@ _RSYNC_LINE = re.compile(
     r"([-dlspbc])([-rwxsStT]{9})\S*\s+([\d,.]+) (\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) (.*)\Z", re.DOTALL
 )
 _RSYNC_ESCAPE = re.compile(rb"\\#([0-7]{3})")
+_KINDS = frozenset((b"f", b"d", b"l", b"p", b"s", b"c", b"b", b"D", b"L", b"N", b"U", b"?"))
 _GONE = re.compile(r".*: No such file or directory\Z")
 
 
@@ -83,6 +84,8 @@ def parse_find(output: bytes) -> Listing:
     for entry in output.split(b"\0")[:-1]:
         try:
             kind, mode, size, mtime, name = entry.split(b" ", 4)
+            if kind not in _KINDS:
+                raise ValueError(kind)
             path = _text(name)
             if kind == b"f":
                 files[path] = ListedFile(path, int(size), _nanoseconds(mtime), int(mode, 8))
@@ -92,7 +95,10 @@ def parse_find(output: bytes) -> Listing:
                 others.append(path)
         except ValueError:
             shown = entry[:80].decode("utf-8", "replace")
-            raise BackupError(f"cannot read the list of files on the host of PostgreSQL: '{shown}'") from None
+            raise BackupError(
+                f"cannot read the list of files on the host of PostgreSQL: '{shown}'",
+                hint="The start-up files of the remote shell must print nothing when no terminal is there.",
+            ) from None
     return Listing(files, directories, tuple(others))
 
 

@@ -85,6 +85,7 @@ def make_reference(
 
 def leave_word(layout: Layout, backup_id: BackupId) -> None:
     """Note in the backup's directory which run of the operating system its files are written in."""
+    durable.make_directory(layout.backup_directory_of(backup_id))
     durable.write_atomic(_note(layout, backup_id), _boot_id())
 
 

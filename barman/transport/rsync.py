@@ -224,6 +224,8 @@ def judge(returncode: int, stderr: str) -> Verdict:
         return Verdict(Ending.FATAL, cause, "Install rsync on both hosts, or put its directory into path_prefix.")
     if "No space left on device" in stderr or "Disk quota exceeded" in stderr:
         return Verdict(Ending.FATAL, cause, "Make room at the destination and run the command again.")
+    if "unknown option" in stderr:
+        return Verdict(Ending.FATAL, cause, "Install rsync 3.1 or later on both hosts.")
     if "shell clean" in stderr:
         hint = "The start-up files of the remote shell must print nothing when no terminal is there."
         return Verdict(Ending.FATAL, cause, hint)
