@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
+import subprocess
+import sys
+import zlib
 from pathlib import Path
 
 import pytest
 
-from tests.support.fix_postgres import BarmanHome
-from tests.support.tar_builder import archive, member
+from tests.support.fix_postgres import BarmanHome, Cluster
+from tests.support.tar_builder import archive, claimed, member, pax, sums
 from tests.support.wal_files import segment, segment_name
 
 NAME = segment_name(5)
@@ -118,3 +122,68 @@ def test_refused_files_are_listed_explained_retried_and_dropped(barman_home: Bar
     barman_home.run("wal-errors", "pg", "--drop", "all").ok()
     assert barman_home.run("wal-errors", "pg").ok().out == ""
     assert barman_home.run("wal-errors", "pg", "--drop", "../incoming").rc == 1
+
+
+def test_the_very_first_wal_is_compared_with_the_server_itself(barman_home: BarmanHome, newest_pg: Cluster) -> None:
+    """A wrong server name in archive_command: nothing is archived yet that would tell."""
+    barman_home.add_server("pg", newest_pg, archiver="on")
+    incoming = barman_home.path("pg", "incoming")
+    own = int(newest_pg.value("SELECT system_identifier FROM pg_control_system()"))
+    name, size = "000000010000000000000005", 16 << 20
+    for data, reason in (
+        (segment(name, system_id=42, size=size), f"it is of the cluster with system identifier 42, not {own}"),
+        (segment("000000010000000000000005", system_id=own), "its segment size is 1048576, that of the server is"),
+    ):
+        done = barman_home.run("put-wal", "pg", stdin=archive({name: data}))
+        assert done.rc == 1
+        assert reason in done.err
+        assert [entry.name for entry in incoming.iterdir()] == []
+        assert reason in barman_home.run("wal-errors", "pg").ok().out
+        report = barman_home.run("check", "pg").out
+        assert (
+            f"archiver errors: FAILED (unknown: {len(list(barman_home.path('pg', 'errors').glob('[!.]*')))}" in report
+        )
+    barman_home.run("put-wal", "pg", stdin=archive({name: segment(name, system_id=own, size=size)})).ok()
+    newest_pg.stop()
+    barman_home.run("archive-wal", "pg").ok()
+    other = "000000010000000000000006"
+    done = barman_home.run("put-wal", "pg", stdin=archive({other: segment(other, system_id=42, size=size)}))
+    assert done.rc == 1
+    assert f"not {own}" in done.err
+
+
+MEASURE = """
+import resource, subprocess, sys
+done = subprocess.run(sys.argv[1:])
+sys.stderr.write(f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss}\\n")
+sys.exit(done.returncode)
+"""
+"""Between us and the process: a child inherits the peak of the process that forks it."""
+
+
+def test_no_stream_makes_put_wal_large(barman_home: BarmanHome) -> None:
+    """The memory of the process, as the system counts it: a stream that decodes to much, or never ends."""
+    add(barman_home)
+    barman_home.run("put-wal", "pg", stdin=archive({NAME: DATA})).ok()
+    plain = zlib.compressobj(1, wbits=31)
+    zeros = bytes(1 << 20)
+    bomb = plain.compress(DATA) + b"".join(plain.compress(zeros) for _ in range(128)) + plain.flush()
+    wide = lzma.compress(DATA + bytes(64 << 20), filters=[{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 30}])
+    other = segment_name(6)
+    for stream, message in (
+        (archive({segment_name(5): bomb}), "longer than it should be"),
+        (archive({segment_name(5): wide}), "longer than it should be"),
+        (archive({"00000002.history": bomb}), "too long"),
+        (archive({f"{NAME}.00000028.backup": bomb}), "too long"),
+        (b"".join(pax({f"k{number}": "x" * 60000}, kind=b"g") for number in range(40)), "extended headers"),
+        (member(other, DATA) + b"".join(sums({f"{n}{m}": b"" for m in range(900)}) for n in range(20)), "checksums"),
+        (claimed(other, 1 << 30) + zeros * 110, "unexpected end"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURE, *barman_home.argv("put-wal", "pg")],
+            input=stream, env=barman_home.environment(), capture_output=True, check=False,
+        )  # fmt: skip
+        said, _, peak = done.stderr.decode().rstrip("\n").rpartition("\n")
+        assert done.returncode == 1
+        assert message in said
+        assert int(peak) < 100 << 10, f"{peak} KB: {message}"
