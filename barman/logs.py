@@ -7,13 +7,62 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Callable
 
 DEFAULT_FORMAT = "%(asctime)s [%(process)s] %(name)s %(levelname)s: %(message)s"
 LEVELS = ("NOTSET", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _LEVEL_NUMBERS = {"NOTSET": 0, "DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 _REDACTED = "*REDACTED*"
-_PASSWORD = re.compile(r"""(password\s*=\s*)('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s'"]+)""", re.IGNORECASE)
+_PASSWORD = re.compile(r"""(password\s*=\s*)('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|['"].*|[^\s'"]+)""", re.IGNORECASE)
 _URI_PASSWORD = re.compile(r"(postgres(?:ql)?://[^\s:/@]*:)([^\s@/]+)(@)", re.IGNORECASE)
+
+
+class Log:
+    """The log of one module under its name. `logging` is imported and the file opened by the first message.
+
+    Most runs of a short command have nothing to log, and both cost more than its work.
+    """
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def _logger(self) -> logging.Logger:
+        import logging
+
+        if _opener is not None:
+            _opener()
+        return logging.getLogger(self._name)
+
+    def debug(self, text: str, *args: object) -> None:
+        """Log a detail, which is looked at when the level of the log is DEBUG."""
+        self._logger().debug(text, *args)
+
+    def info(self, text: str, *args: object) -> None:
+        """Log what was done."""
+        self._logger().info(text, *args)
+
+    def warning(self, text: str, *args: object) -> None:
+        """Log what may need attention."""
+        self._logger().warning(text, *args)
+
+    def error(self, text: str, *args: object) -> None:
+        """Log a failure."""
+        self._logger().error(text, *args)
+
+    def exception(self, text: str, *args: object) -> None:
+        """Log a failure together with the exception that is being handled."""
+        self._logger().exception(text, *args)
+
+
+_opener: Callable[[], None] | None = None
+
+
+def open_with(opener: Callable[[], None]) -> None:
+    """Let the first message of any `Log` call `opener`, which sets the log file up; it may be called again."""
+    global _opener  # noqa: PLW0603  the log of a process is one
+    _opener = opener
 
 
 class Secret(str):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 from typing import TYPE_CHECKING
 
 from barman import clock
@@ -21,6 +20,7 @@ from barman.catalog.backup_info import BackupInfo, BackupStatus, BackupType
 from barman.errors import BackupError, BarmanError, CatalogError, CorruptRecord, LockBusy, UnknownBackup
 from barman.fs import durable
 from barman.fs.tree import measure
+from barman.logs import Log
 from barman.timestamps import format_ctime
 from barman.units import format_age
 from barman.values import dataclass, replace
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from barman.report import Reporter
     from barman.server.server import Server
 
-_LOG = logging.getLogger(__name__)
+_LOG = Log(__name__)
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 

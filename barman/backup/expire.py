@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from barman import clock
@@ -10,6 +9,7 @@ from barman.backup.dead_runs import last_backup_holder
 from barman.backup.delete import BackupInUse, carry_out, settle
 from barman.backup.delete_plan import plan_deletion
 from barman.errors import BackupError, ConfigError, LockBusy
+from barman.logs import Log
 from barman.retention.policy import parse
 from barman.retention.report import RetentionStatus, report
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from barman.retention.policy import RetentionPolicy
     from barman.server.server import Server
 
-_LOG = logging.getLogger(__name__)
+_LOG = Log(__name__)
 
 
 def apply_retention(server: Server, reporter: Reporter) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections import deque
@@ -14,7 +13,7 @@ from barman.backup.plan import BasebackupPlan, plan_basebackup
 from barman.backup.progress import BackupProgress
 from barman.errors import BackupError, CommandFailed, PostgresError
 from barman.fs import durable
-from barman.logs import redact
+from barman.logs import Log, redact
 from barman.postgres.backup_label import BackupLabel, parse_backup_label
 from barman.postgres.backup_manifest import BackupManifest
 from barman.postgres.backup_manifest import read as read_manifest
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from barman.report import Reporter
     from barman.server.server import Server
 
-_LOG = logging.getLogger(__name__)
+_LOG = Log(__name__)
 _TETHER = os.path.join(os.path.dirname(os.path.abspath(_wal_package)), "tether.py")
 _KEPT_LINES = 50
 _MAX_LABEL_BYTES = 1024 * 1024

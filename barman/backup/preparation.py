@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import TYPE_CHECKING
 
 from barman.clock import Deadline, sleep
 from barman.errors import BarmanError, PostgresError
+from barman.logs import Log
 from barman.process import barman_argv, is_alive, spawn_detached
 
 if TYPE_CHECKING:
     from barman.report import Reporter
     from barman.server.server import Server
 
-_LOG = logging.getLogger(__name__)
+_LOG = Log(__name__)
 _START_SECONDS = 10.0
 _POLL_SECONDS = 0.1
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from barman.catalog.backup_info import BackupStatus
 from barman.clock import Deadline
 from barman.errors import Interrupted
+from barman.logs import Log
 from barman.values import replace
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from barman.catalog.backup_info import BackupInfo
     from barman.catalog.catalog import Catalog
 
-_LOG = logging.getLogger(__name__)
+_LOG = Log(__name__)
 _LOCK_SECONDS = 30.0
 
 

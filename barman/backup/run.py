@@ -7,7 +7,6 @@ status is durable before the next step. A kill leaves EMPTY or STARTED, which th
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from barman.catalog.backup_id import new_backup_id
 from barman.catalog.backup_info import BackupInfo, BackupStatus, Tablespace
 from barman.catalog.identity import Identity
 from barman.errors import BackupError, BarmanError, Interrupted, LockBusy, PostgresError
+from barman.logs import Log
 from barman.postgres.control_functions import create_restore_point
 from barman.postgres.facts import read_facts
 from barman.postgres.wal_name import WalSegment
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from barman.report import Reporter
     from barman.server.server import Server
 
-_LOG = logging.getLogger(__name__)
+_LOG = Log(__name__)
 
 
 @dataclass(frozen=True, slots=True)

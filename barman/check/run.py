@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import TYPE_CHECKING
 
@@ -10,13 +9,14 @@ from barman.check.check import TIMEOUT_NAME, Check, CheckReport, CheckResult, re
 from barman.check.context import CheckContext
 from barman.clock import Deadline
 from barman.errors import BarmanError
+from barman.logs import Log
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from barman.server.server import Server
 
-_LOG = logging.getLogger(__name__)
+_LOG = Log(__name__)
 
 
 def run_checks(server: Server, deadline: Deadline | None = None, checks: Sequence[Check] | None = None) -> CheckReport:

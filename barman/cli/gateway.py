@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from barman import __version__
 from barman.errors import BarmanError
+from barman.help import Formatter
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping, Sequence
@@ -224,6 +225,7 @@ def argument_parser() -> argparse.ArgumentParser:
     """Return the parser of the line in authorized_keys."""
     parser = argparse.ArgumentParser(
         prog="barman-ssh-gateway",
+        formatter_class=Formatter,
         description="Serve put-wal and get-wal of one server to the key of a database host, and nothing else. For "
         'authorized_keys on the Barman host: command="barman-ssh-gateway SERVER_NAME",restrict KEY',
         allow_abbrev=False,

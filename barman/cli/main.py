@@ -79,6 +79,7 @@ def _run_command(options: argparse.Namespace, args: argparse.Namespace | None, m
     from barman.cli.context import Context
     from barman.cli.user import become
     from barman.config.loader import barman_user, load_settings
+    from barman.logs import open_with
 
     if os.getuid() == 0:
         # Before anything but the main file is read: the other files may be readable for that user only.
@@ -95,8 +96,9 @@ def _run_command(options: argparse.Namespace, args: argparse.Namespace | None, m
 
         global_parser().print_help()
         return 0
+    open_with(log.open)
     if "logging" in sys.modules:
-        # A command that imports it writes to it, and unformatted records must never reach a terminal.
+        # A library that imports it may write to it, and unformatted records must never reach a terminal.
         log.open()
     for problem in settings.problems:
         reporter.warning(problem.text)

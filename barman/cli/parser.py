@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from barman import __version__
 from barman.cli.table import COMMANDS, find
+from barman.help import Formatter
 from barman.logs import LEVELS
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def global_parser() -> argparse.ArgumentParser:
         prog="barman",
         usage="barman [GLOBAL OPTIONS] COMMAND [ARGUMENTS]",
         description="Backup and recovery manager for PostgreSQL",
+        formatter_class=Formatter,
     )
     parser.add_argument("-v", "--version", action=_Version, nargs=0, help="print the version and leave")
     parser.add_argument(
@@ -84,7 +86,9 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, argparse.Namespace |
     if command is None:
         parser.error(f"argument command: invalid choice: '{words[0]}'{_suggestion(words[0])}")
     module = import_module(f"barman.cli.commands.{command.module}")
-    subparser = argparse.ArgumentParser(prog=f"barman {command.name}", description=command.help, epilog=_EPILOG)
+    subparser = argparse.ArgumentParser(
+        prog=f"barman {command.name}", description=command.help, epilog=_EPILOG, formatter_class=Formatter
+    )
     module.add_arguments(subparser)
     return options, subparser.parse_args(words[1:]), module
 

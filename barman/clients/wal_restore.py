@@ -26,6 +26,7 @@ from barman.clients.ssh import (
     test_connection,
 )
 from barman.errors import BarmanError
+from barman.help import Formatter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,6 +77,7 @@ def argument_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="barman-wal-restore",
+        formatter_class=Formatter,
         description="Get a WAL file from a Barman host. For restore_command in postgresql.conf.",
     )
     add_common_arguments(parser, "barman-wal-restore")

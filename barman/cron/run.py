@@ -7,7 +7,6 @@ before the server's cron lock is taken, so that a long deletion keeps no receive
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,7 @@ from barman.cron.plan import (
     plan_receiver,
 )
 from barman.errors import BarmanError, LockBusy
+from barman.logs import Log
 from barman.report import MemoryReporter
 from barman.server.server import Server
 from barman.workers import cpu_count, ordered_map
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from barman.config.server_config import ServerConfig
     from barman.report import Reporter
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 _MOST_WORKERS = 8
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 import stat
 from typing import IO, TYPE_CHECKING
 
@@ -128,14 +127,20 @@ def remove_tree(path: str) -> None:
     """Remove a tree and sync its parent; a link is removed, never followed; a missing path is fine."""
     try:
         if stat.S_ISDIR(os.lstat(path).st_mode):
-            shutil.rmtree(path)
+            _remove_all(path)
         else:
             os.unlink(path)
     except FileNotFoundError:
         # Somebody else removed part of the tree meanwhile: what is asked for is its absence.
         if os.path.lexists(path):
-            shutil.rmtree(path)
+            _remove_all(path)
     sync_directory(os.path.dirname(os.path.abspath(path)))
+
+
+def _remove_all(path: str) -> None:
+    import shutil  # rarely needed, and it loads every compression module
+
+    shutil.rmtree(path)
 
 
 def change_mode(path: str, mode: int) -> None:
@@ -336,7 +341,8 @@ def copy_file(source: str, target: str, mode: int | None = None) -> None:
     """Copy content, mode (unless given) and times through a temporary; never clobbers; durable."""
     with open(source, "rb") as reader, Temporary(target) as temporary:
         info = os.fstat(reader.fileno())
-        shutil.copyfileobj(reader, temporary.file, _COPY_CHUNK)
+        while chunk := reader.read(_COPY_CHUNK):
+            temporary.file.write(chunk)
         temporary.set_mode(stat.S_IMODE(info.st_mode) if mode is None else mode)
         temporary.file.flush()
         temporary.set_times(info.st_mtime)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from typing import TYPE_CHECKING
 
 from barman import process
 from barman.errors import CommandFailed
+from barman.logs import Log
 from barman.transport.files import Files, LocalFiles, RemoteFiles
 from barman.transport.local import LocalRunner
 from barman.transport.openssh import NO_QUESTIONS, OpenSshRunner
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from barman.transport.runner import CommandRunner
     from barman.transport.ssh_command import SshTarget
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 
 @dataclass(frozen=True, slots=True)

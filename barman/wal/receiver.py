@@ -7,7 +7,6 @@ segments hangs at every commit. It does not outlive a restart of PostgreSQL: cro
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import signal
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 from barman.clock import Deadline, monotonic, sleep
 from barman.errors import BarmanError, DeadlineExceeded, Interrupted, LockBusy, PostgresError, WalError
 from barman.fs import durable
-from barman.logs import redact
+from barman.logs import Log, redact
 from barman.postgres.programs import PG_RECEIVEWAL, find_pg_receivewal, receivewal_argv, require
 from barman.postgres.synchronous import is_synchronous_name
 from barman.postgres.wal_name import PartialSegment, WalSegment, parse_wal_name
@@ -51,7 +50,7 @@ _SLOT_SECONDS = 10.0
 _SLOT_GRACE_SECONDS = 2.0  # a server needs a moment to notice that a receiver has just gone
 _TETHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tether.py")
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 
 def receive_wal(server: Server, reporter: Reporter, *, recheck_seconds: float = RECHECK_SECONDS) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
+from barman.logs import Log
 from barman.wal.expire import WalNeeds, gather_needs, plan_expiry
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from barman.catalog.view import CatalogView
     from barman.report import Reporter
 
-_LOG = logging.getLogger(__name__)
+_LOG = Log(__name__)
 
 
 def remove_unneeded_wals(

@@ -41,3 +41,11 @@ def test_the_version_line_begins_with_a_number_that_clients_can_range_check(tmp_
     assert [int(part) for part in first.split(".")] >= [2, 9]
     assert first.startswith("3.100.")
     assert "independent" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["list-backups", "pg"], ["list-files", "pg", "latest"]])
+def test_a_command_that_reads_the_catalog_imports_no_more_than_the_catalog(tmp_path, arguments):
+    names, done = imported(tmp_path, *arguments)
+    assert "Traceback" not in done.stderr
+    unused = HEAVY | {"configparser", "dataclasses", "inspect", "ast", "shutil", "subprocess", "threading"}
+    assert names & unused == set(), done.stderr

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from barman.catalog.view import CatalogView
     from barman.cli.context import Context
 
+LIGHT = True
+"""The log is opened by the first message only: monitoring runs this all day."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""

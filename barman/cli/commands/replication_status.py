@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from barman.cli.context import Context
     from barman.server.server import Server
 
+LIGHT = True
+"""The log is opened by the first message only: monitoring runs this all day."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
