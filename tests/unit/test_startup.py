@@ -43,7 +43,7 @@ def test_the_version_line_begins_with_a_number_that_clients_can_range_check(tmp_
     assert "independent" in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["list-backups", "pg"], ["list-files", "pg", "latest"]])
+@pytest.mark.parametrize("arguments", [["list-backups", "pg"], ["list-backups", "--minimal", "all"]])
 def test_a_command_that_reads_the_catalog_imports_no_more_than_the_catalog(tmp_path, arguments):
     names, done = imported(tmp_path, *arguments)
     assert "Traceback" not in done.stderr
