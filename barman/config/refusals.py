@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from barman.config.server_config import ServerConfig
 
+_SIGNS_OF_A_PASSWORD = ("pass", ":", "@")
+
 
 def refusals(config: ServerConfig) -> Iterator[str]:
     """Yield one text for each reason; none for an inactive server, which only has its catalog read."""
@@ -72,13 +74,16 @@ def _connection(what: str, option: str, conninfo: str | None, server: str) -> It
     if not conninfo:
         yield f"{what}: Missing '{option}' parameter for server '{server}'"
         return
-    from barman.logs import redact
     from barman.postgres.conninfo import parse
 
     try:
         parse(conninfo)
-    except ConfigError:
-        yield f'{what}: Cannot connect to postgres: "{redact(conninfo)}" is not a valid connection string'
+    except ConfigError as error:
+        shown, reason = conninfo, ""
+        if any(sign in conninfo.lower() for sign in _SIGNS_OF_A_PASSWORD):
+            # Where a password ends cannot be told in a string that cannot be parsed.
+            shown, reason = "*REDACTED*", f" ({error.message.partition(': ')[2]})"
+        yield f'{what}: Cannot connect to postgres: "{shown}" is not a valid connection string{reason}'
 
 
 def _compression(config: ServerConfig) -> Iterator[str]:

@@ -15,6 +15,7 @@ from barman.logs import Secret, level_number, redact
         "password = 's3cret more' x",
         "postgresql://u:s3cret@h/db",
         "PASSWORD='a s3cret'",
+        "password='s3cret that is never closed",
     ],
 )
 def test_passwords_are_redacted(text):

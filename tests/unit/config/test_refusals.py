@@ -225,3 +225,20 @@ class TestAdjustments:
     def test_an_enforced_policy_shows_its_wal_policy_in_capitals(self, tmp_path: Path) -> None:
         config = load(tmp_path, f"[s]\n{RSYNC}retention_policy = redundancy 2\n").servers["s"]
         assert (config.retention_policy, config.wal_retention_policy) == ("REDUNDANCY 2", "MAIN")
+
+
+@pytest.mark.parametrize(
+    ("conninfo", "reason"),
+    [
+        ("host=a password='s3cret b", "a quote is not closed"),
+        ("host /a s3cret password=x", "expected a parameter and '=' at character 1"),
+        ("host=a Password = 's3cret", "a quote is not closed"),
+        ("postgresql://u:s3cret@[::/x", "an IPv6 address is not closed by ']'"),
+        ("postgres:/u:s3cret@h/x", "expected a parameter and '=' at character 1"),
+    ],
+)
+def test_a_password_in_what_cannot_be_parsed_is_not_shown(tmp_path: Path, conninfo: str, reason: str) -> None:
+    told = f'Cannot connect to postgres: "*REDACTED*" is not a valid connection string ({reason})'
+    assert reasons(tmp_path, f"conninfo = {conninfo}\narchiver = on\nssh_command = ssh a\n") == [
+        f"PostgreSQL connection: {told}"
+    ]
