@@ -46,21 +46,40 @@ def set_aside(found: Found, errors_directory: str, kind: str, reason: str, now: 
     """Move a file of a queue into the errors directory, durably, and note the reason; answer its new path.
 
     `kind` is `duplicate` or `unknown`. When two files meet in the same second, the later one gets the next free one.
-    Raises OSError.
+    What a killed run has begun is completed. Raises OSError.
     """
     durable.make_directory(errors_directory)
     if found.regular:
         durable.sync_file(found.path)
+        begun = _begun(found, errors_directory)
+        if begun is not None:
+            durable.sync_directory(errors_directory)
+            durable.remove([found.path])
+            return begun
     moment = now.astimezone(timezone.utc)
     while True:
         path = os.path.join(errors_directory, f"{found.name}.{moment:%Y%m%dT%H%M%SZ}.{kind}")
-        try:
-            durable.move(found.path, path)
-            break
-        except FileExistsError:
-            moment += timedelta(seconds=1)
-    durable.write_atomic(_reason_path(path), reason + "\n")
-    return path
+        if not os.path.lexists(path):
+            # The note first: a file that is here is never without it.
+            durable.write_atomic(_reason_path(path), reason + "\n")
+            try:
+                durable.move(found.path, path)
+                return path
+            except FileExistsError:
+                pass
+        moment += timedelta(seconds=1)
+
+
+def _begun(found: Found, errors_directory: str) -> str | None:
+    """The same file, under a second name that a killed run gave it; a file with one name has none."""
+    own = os.lstat(found.path)
+    if own.st_nlink == 1:
+        return None
+    with os.scandir(errors_directory) as entries:
+        for entry in entries:
+            if entry.name.startswith(f"{found.name}.") and os.path.samestat(entry.stat(follow_symlinks=False), own):
+                return entry.path
+    return None
 
 
 def reason_of(path: str) -> str | None:

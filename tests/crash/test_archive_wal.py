@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 import re
@@ -18,16 +19,23 @@ from barman.compression.codec import decoded
 from barman.fs.durable import is_temporary
 from barman.report import MemoryReporter
 from barman.server.server import Server
+from barman.wal.admission import OTHER_CONTENT
 from barman.wal.archiver import archive_wal
+from barman.wal.quarantine import list_refused
 from tests.support.crash import count_changes, every_crash, run_killed
 from tests.support.needs import need_program, skip_if_not_traced
 from tests.support.wal_files import HISTORY, drop, make_server, segment, segment_name
 
 pytestmark = pytest.mark.crash
 
-INCOMING = {name: segment(name) for name in (segment_name(0xFFE), segment_name(0xFFF), segment_name(0x1000))}
+INCOMING = {
+    segment_name(0xFFE): segment(segment_name(0xFFE)),
+    segment_name(0xFFF): segment(segment_name(0xFFF)),
+    # As a client compresses it: the same content as the streamed one, in other bytes.
+    segment_name(0x1000): gzip.compress(segment(segment_name(0x1000)), 1),
+}
 STREAMED = {name: segment(name) for name in (segment_name(0xFFF), segment_name(0x1000), segment_name(0x1001))}
-EVERYTHING = {**INCOMING, **STREAMED, "00000002.history": HISTORY}
+EVERYTHING = {segment_name(0xFFE): segment(segment_name(0xFFE)), **STREAMED, "00000002.history": HISTORY}
 KEPT = max(STREAMED)
 
 
@@ -128,6 +136,33 @@ def test_killed_between_batches_the_rest_waits_in_the_queue(tmp_path: Path) -> N
         for _ in range(6):
             scene.archive()
         scene.assert_complete()
+
+
+def test_killed_while_both_sources_disagree_the_streamed_one_is_archived_and_the_other_kept(tmp_path: Path) -> None:
+    scene = Scene(tmp_path / "home")
+    name = segment_name(0xFFF)
+    other = segment(name, seed=1)
+
+    def prepare() -> None:
+        scene.prepare()
+        drop(scene.server.catalog.layout.incoming_directory, name, other)
+
+    def kept() -> list[bytes]:
+        errors = Path(scene.server.catalog.layout.errors_directory)
+        return [Path(errors, entry).read_bytes() for entry in visible(str(errors))]
+
+    for _ in every_crash(scene.archive, str(scene.home), prepare):
+        layout = scene.server.catalog.layout
+        waiting = Path(layout.incoming_directory, name)
+        # Between its two names it has both: the move publishes before it removes.
+        copies = {*kept(), *([waiting.read_bytes()] if waiting.exists() else [])}
+        assert copies == {other}
+        scene.archive()
+        assert kept() == [other], "kept once"
+        assert [file.reason for file in list_refused(layout.errors_directory)] == [OTHER_CONTENT]
+        assert _plain(layout.wal_path(name)) == segment(name)
+        assert os.listdir(layout.incoming_directory) == []
+        assert Counter(line.name for line in scene.server.catalog.xlogdb.scan()) == Counter(list(EVERYTHING))
 
 
 def test_a_torn_index_line_of_a_killed_writer_is_healed(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from barman.fs.durable import is_temporary
 from barman.report import MemoryReporter
 from barman.server.server import Server
+from barman.wal.archiver import archive_wal
 from barman.wal.put_wal import put_wal
 from barman.wal.source import scan
 from tests.support.crash import every_crash
@@ -91,6 +92,32 @@ def test_killed_while_it_refuses_a_file_the_stored_one_stays_and_the_refused_one
         assert scene.confirmed() == set()
         errors = Path(scene.server.catalog.layout.errors_directory)
         assert [entry.read_bytes() for entry in errors.iterdir() if entry.name[0] != "."] == [CONFLICT]
+
+
+def test_killed_while_it_stores_again_what_is_archived_without_a_line_nothing_is_confirmed_too_early(
+    tmp_path: Path,
+) -> None:
+    """One file waits already, one is archived, one is archived and missing in the index: all three are sent again."""
+    scene = Scene(tmp_path / "home", archive(FILES, confirm=True))
+
+    def prepare() -> None:
+        scene.prepare()
+        first, second, _ = FILES
+        layout = scene.server.catalog.layout
+        for name in (first, second):
+            drop(layout.incoming_directory, name, FILES[name])
+            archive_wal(scene.server, MemoryReporter())
+        Path(layout.xlogdb).write_bytes(Path(layout.xlogdb).read_bytes().partition(second.encode())[0])
+        drop(layout.incoming_directory, KNOWN)
+
+    for _ in every_crash(scene.put, str(scene.home), prepare):
+        archived = {name for name in FILES if scene.server.catalog.wals.exists(name)}
+        assert scene.confirmed() <= {*scene.stored(), *archived}
+        scene.put()
+        archive_wal(scene.server, MemoryReporter())
+        assert scene.stored() == {}
+        lines = [line.name for line in scene.server.catalog.xlogdb.scan()]
+        assert sorted(lines) == sorted([*FILES, KNOWN])
 
 
 def test_the_client_is_told_only_after_data_name_and_directory_are_synced(tmp_path: Path) -> None:

@@ -447,14 +447,32 @@ def test_messages_say_who_sends_to_whom(place: Place) -> None:
 
 
 def test_a_stream_that_ends_anywhere_stores_nothing(place: Place) -> None:
+    """In a header, an extended header, content, padding, checksums, the end mark: as the original's clients send it."""
     name = "00000002.history"
-    stream = archive({name: HISTORY})[:-1024] + bytes(512)
-    assert len(stream) % 512 == 0
-    for length in range(len(stream)):
+    stream = as_tarfile_writes({name: HISTORY}).rstrip(b"\0")
+    stream += bytes(-len(stream) % 512 + 512)
+    assert len(stream) >= 7 * 512
+    for length in range(0, len(stream), 3):
         with pytest.raises(PutWalError):
             place.put(stream[:length])
         assert place.incoming() == {}
     assert place.put(stream).stored == [name]
+
+
+def test_a_confirmed_stream_that_ends_anywhere_stores_whole_files_only(place: Place) -> None:
+    files = {"00000002.history": HISTORY, "00000003.history": HISTORY + b"2\t0/4000000\tno reason\n"}
+    stream = archive(files, confirm=True)[:-512]
+    seen = set()
+    for length in range(0, len(stream), 37):
+        with pytest.raises(PutWalError):
+            place.put(stream[:length])
+        assert place.incoming().items() <= files.items()
+        assert len(place.answers) == len(place.incoming())
+        seen.add(len(place.answers))
+        place.answers.clear()
+        for entry in Path(place.layout.incoming_directory).iterdir():
+            entry.unlink()
+    assert seen == {0, 1, 2}
 
 
 def test_random_damage_never_stores_anything_else_nor_leaves_anything_behind(place: Place) -> None:
