@@ -1,27 +1,18 @@
-"""Garbage where the catalog keeps what it knows: every command names it, none falls over it, nothing is lost by it.
-
-Commands run in forked children of this process, which has imported everything already: a hundred runs take seconds.
-"""
+"""Garbage where the catalog keeps what it knows: every command names it, none falls over it, nothing is lost by it."""
 
 from __future__ import annotations
 
-import functools
-import importlib
 import os
-import pkgutil
-import pwd
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-import barman
 from barman.catalog.catalog import Catalog
 from barman.catalog.identity import Identity
 from barman.catalog.wal_file import WalFile
-from tests.support.catalog_builder import add_backup, make_layout, write
+from tests.support.catalog_builder import add_backup, write
 from tests.support.fix_postgres import wait_until
+from tests.support.offline import OfflineHome
 from tests.support.wal_files import SEGMENT_SIZE, SYSTEM_ID, drop, segment, segment_name
 
 A, B = "20260101T000000", "20260102T000000"
@@ -83,32 +74,11 @@ DAMAGED: dict[str, dict[str, tuple[int, str]]] = {
 """What is different when a file is garbage."""
 
 
-@dataclass(frozen=True)
-class Ran:
-    rc: int
-    out: str
-    err: str
-
-    @property
-    def said(self) -> str:
-        return self.out + self.err
-
-
-class Scene:
-    """A catalog of two backups with their WAL, and the command line on it. PostgreSQL is down."""
+class Scene(OfflineHome):
+    """Two backups with their WAL, and a history."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.config_file = directory / "barman.conf"
-        self.log_file = directory / "barman.log"
-        user = pwd.getpwuid(os.geteuid()).pw_name
-        self.config_file.write_text(
-            f"[barman]\nbarman_home = {directory}\nbarman_user = {user}\nlog_file = {self.log_file}\n"
-            "log_level = DEBUG\n[main]\nbackup_method = postgres\narchiver = on\n"
-            "conninfo = host=/nonexistent\nstreaming_conninfo = host=/nonexistent\n"
-        )
-        self.catalog = Catalog(make_layout(str(directory)))
-        self.catalog.ensure_directories()
+        super().__init__(directory)
         for backup_id, begin in ((A, 4), (B, 6)):
             add_backup(
                 self.catalog, backup_id, begin=begin, end=begin + 1, tablespaces=(),
@@ -122,28 +92,6 @@ class Scene:
         self.catalog.xlogdb.append([*listed, WalFile(HISTORY, len(history), 1767225600.0)])
         self.catalog.identity.ensure(Identity(str(SYSTEM_ID), "15"))
 
-    def run(self, *arguments: str) -> Ran:
-        """Run `barman ARGUMENTS` in a child."""
-        streams = [self.directory / "stdout", self.directory / "stderr"]
-        pid = os.fork()
-        if pid == 0:
-            code = 70
-            try:
-                for number, path in enumerate(streams, 1):
-                    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
-                sys.stdin = open(os.devnull)
-                sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
-                from barman.cli.main import run
-
-                code = run(["-c", str(self.config_file), *arguments])
-                sys.stdout.flush()
-                sys.stderr.flush()
-            finally:
-                os._exit(code)
-        _, status = os.waitpid(pid, 0)
-        out, err = (path.read_bytes().decode(errors="replace") for path in streams)
-        return Ran(os.waitstatus_to_exitcode(status), out, err)
-
 
 def path_of(catalog: Catalog, what: str) -> str | None:
     layout = catalog.layout
@@ -153,16 +101,6 @@ def path_of(catalog: Catalog, what: str) -> str | None:
         "identity.json": layout.identity,
         "history": layout.wal_path(HISTORY),
     }.get(what)
-
-
-@functools.cache
-def import_everything() -> None:
-    """What the children would each import again."""
-    for package in ("cli", "backup", "restore", "check", "status", "wal", "cron", "output"):
-        for module in pkgutil.walk_packages([os.path.join(barman.__path__[0], package)], f"barman.{package}."):
-            if module.name != "barman.wal.tether":
-                importlib.import_module(module.name)
-    importlib.import_module("psycopg2")
 
 
 CASES = (
@@ -180,7 +118,6 @@ CASES = (
 
 @pytest.mark.parametrize(("what", "kind"), CASES)
 def test_garbage_is_named_and_brings_down_no_command(what: str, kind: str, tmp_path: Path) -> None:
-    import_everything()
     scene = Scene(tmp_path)
     damaged = path_of(scene.catalog, what)
     if damaged:

@@ -1,0 +1,100 @@
+"""The command line on a catalog without a PostgreSQL, in forked children of this process.
+
+The children have everything imported already, so that a hundred runs take seconds.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import pkgutil
+import pwd
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import barman
+from barman.catalog.catalog import Catalog
+from tests.support.catalog_builder import make_layout
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a run left: the exit code and both streams."""
+
+    rc: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        return self.out + self.err
+
+
+class OfflineHome:
+    """A Barman home with the server `main`, whose PostgreSQL is down."""
+
+    def __init__(self, directory: Path, **options: str) -> None:
+        import_everything()
+        self.directory = directory
+        self.config_file = directory / "barman.conf"
+        self.log_file = directory / "barman.log"
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        general = {"barman_home": str(directory), "barman_user": user, "log_file": str(self.log_file)}
+        nowhere = "host=/nonexistent"
+        server = {"backup_method": "postgres", "archiver": "on", "conninfo": nowhere, "streaming_conninfo": nowhere}
+        lines = ["[barman]", *_lines({**general, "log_level": "DEBUG"}), "[main]", *_lines({**server, **options})]
+        self.config_file.write_text("\n".join([*lines, ""]))
+        self.catalog = Catalog(make_layout(str(directory)))
+        self.catalog.ensure_directories()
+
+    def run(self, *arguments: str) -> Ran:
+        """Run `barman ARGUMENTS` in a child."""
+        streams = [self.directory / "stdout", self.directory / "stderr"]
+        pid = os.fork()
+        if pid == 0:
+            code = 70
+            try:
+                for number, path in enumerate(streams, 1):
+                    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+                sys.stdin = open(os.devnull)
+                sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+                from barman.cli.main import run
+
+                code = run(["-c", str(self.config_file), *arguments])
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(pid, 0)
+        out, err = (path.read_bytes().decode(errors="replace") for path in streams)
+        return Ran(os.waitstatus_to_exitcode(status), out, err)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start `barman ARGUMENTS` as a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "barman", "-c", str(self.config_file), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(_REPOSITORY)},
+            text=True,
+        )
+
+
+def _lines(options: dict[str, str]) -> list[str]:
+    return [f"{name} = {value}" for name, value in options.items()]
+
+
+@functools.cache
+def import_everything() -> None:
+    """What the children would each import again."""
+    for package in ("cli", "backup", "restore", "check", "status", "wal", "cron", "output"):
+        for module in pkgutil.walk_packages([os.path.join(barman.__path__[0], package)], f"barman.{package}."):
+            if module.name != "barman.wal.tether":
+                importlib.import_module(module.name)
+    importlib.import_module("psycopg2")
