@@ -12,8 +12,8 @@ from barman.check.checks import archiving, backups, methods, postgres, queues, s
 ALL_CHECKS: tuple[Check, ...] = (
     wal.wal_archive,
     queues.empty_incoming,
-    queues.empty_streaming,
     queues.incoming_queue,
+    queues.empty_streaming,
     queues.streaming_queue,
     queues.stale_queue,
     postgres.postgresql,

@@ -82,10 +82,14 @@ def ssh_output_clean(context: CheckContext) -> Outcome | None:
 @check("backup_label", applies=_method("rsync"))
 def backup_label(context: CheckContext) -> Outcome | None:
     """A server that does not start because of a left-over label is told apart from one that is down."""
-    newest = context.newest_backup
-    if context.facts is not None or newest is None or not newest.pgdata or not _ssh_command(context):
+    if context.facts is not None or not _ssh_command(context):
         return None
-    done = _on_host(context, ["test", "-e", os.path.join(newest.pgdata, "backup_label")])
+    # A backup that failed knows the directory as well.
+    backups = [context.view.backups[backup_id] for backup_id in context.view.ids]
+    data = [info.pgdata for info in backups if info.pgdata]
+    if not data:
+        return None
+    done = _on_host(context, ["test", "-e", os.path.join(data[-1], "backup_label")])
     if isinstance(done, TransportError) or done.returncode != 0:
         return None
     return failed("Check that the PostgreSQL server is up and no 'backup_label' file is in PGDATA.")

@@ -18,19 +18,22 @@ if TYPE_CHECKING:
 STALE_SECONDS = 600.0
 """How long an arrived segment may lie before somebody should ask whether cron runs: ten of its runs."""
 
-_UNFINISHED = (".tmp", ".partial")
-
 
 @check("empty incoming directory", applies=lambda config: not config.archiver, blocking=False)
 def empty_incoming(context: CheckContext) -> Outcome | None:
     """Nothing may wait where no archiver looks."""
-    return _left_over(context.config.incoming_wals_directory, "archiver")
+    directory = context.config.incoming_wals_directory
+    return _left_over(directory, "archiver") if present(directory) else None
 
 
 @check("empty streaming directory", applies=lambda config: not config.streaming_archiver, blocking=False)
 def empty_streaming(context: CheckContext) -> Outcome | None:
-    """Nothing may wait where no archiver looks."""
-    return _left_over(context.config.streaming_wals_directory, "streaming_archiver")
+    """Nothing may wait where no archiver looks, but the file the receiver was at: its newest, if that is archived."""
+    directory = context.config.streaming_wals_directory
+    names = present(directory)
+    if len(names) == 1 and (not is_segment_name(names[0]) or context.catalog.wals.exists(names[0])):
+        return None
+    return _left_over(directory, "streaming_archiver") if names else None
 
 
 def _queue_limit(source: str) -> Check:
@@ -40,7 +43,9 @@ def _queue_limit(source: str) -> Check:
 
     def probe(context: CheckContext) -> Outcome | None:
         limit = context.config.max_incoming_wals_queue or 0
-        waiting = len(queued(getattr(context.config, f"{source}_wals_directory")))
+        waiting = len(present(getattr(context.config, f"{source}_wals_directory")))
+        # The receiver is at the newest file, or will look for it to know where to go on.
+        waiting -= source == "streaming"
         if waiting <= limit:
             return None
         return failed(f"there are too many WALs in queue: {waiting}, max {limit}")
@@ -87,14 +92,12 @@ def archiver_errors(context: CheckContext) -> Outcome:
     return failed(f"{counts}; '{explained.name}': {explained.reason}; see 'barman wal-errors {context.config.name}'")
 
 
-def queued(directory: str) -> list[str]:
-    """The files waiting in a queue: hidden and unfinished ones do not count."""
-    return [name for name in _listing(directory) if not name.startswith(".") and not name.endswith(_UNFINISHED)]
+def present(directory: str) -> list[str]:
+    """The files in a queue: hidden and temporary ones do not count."""
+    return [name for name in _listing(directory) if not name.startswith(".") and not name.endswith(".tmp")]
 
 
-def _left_over(directory: str, option: str) -> Outcome | None:
-    if not queued(directory):
-        return None
+def _left_over(directory: str, option: str) -> Outcome:
     return failed(f"'{directory}' must be empty when {option}=off")
 
 
