@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import IO, TYPE_CHECKING
 
 from barman.errors import CommandFailed, DeadlineExceeded
+from barman.typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -9,7 +9,7 @@ All classes have slots; every annotated name is a field; fields are not inherite
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from barman.typing import TYPE_CHECKING
 
 __all__ = ["asdict", "dataclass", "field", "replace"]
 

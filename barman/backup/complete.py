@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman.backup.record import log_status
 from barman.catalog.backup_info import BackupStatus
 from barman.catalog.wal_content import recognise_file
 from barman.compression.codec import CodecError, decoded, find_codec
 from barman.errors import BackupError, InvalidWalName, LockBusy
 from barman.postgres.wal_name import WalSegment
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass, replace
 from barman.wal import header
 from barman.wal.archiver import configured_filters

@@ -10,7 +10,6 @@ import os
 import threading
 from collections import deque
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING
 
 from barman import clock, process
 from barman.backup.copy_plan import select_files, share_of_bandwidth, share_out
@@ -20,6 +19,7 @@ from barman.fs import copying, durable
 from barman.report import Progress
 from barman.transport.local import LocalRunner
 from barman.transport.rsync import NAMED_FILES_FLAGS, Item, RsyncCopy, RsyncJob
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass, field, replace
 from barman.workers import ordered_map
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import posixpath
-from typing import TYPE_CHECKING
 
 from barman.backup.copy_rules import Rule, wants
 from barman.backup.listing import Listing
@@ -19,6 +18,7 @@ from barman.postgres.data_directory import (
     LEFT_OUT_OF_PGDATA,
     TABLESPACE_LINKS,
 )
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 
 if TYPE_CHECKING:

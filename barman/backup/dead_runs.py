@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman.backup.record import log_status
 from barman.catalog.backup_info import BackupStatus
 from barman.errors import LockBusy
+from barman.typing import TYPE_CHECKING
 from barman.values import replace
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from typing import TYPE_CHECKING
 
 from barman import clock
 from barman.backup.dead_runs import last_backup_holder, mark_dead_runs
@@ -22,6 +21,7 @@ from barman.fs import durable
 from barman.fs.tree import measure
 from barman.logs import Log
 from barman.timestamps import format_ctime
+from barman.typing import TYPE_CHECKING
 from barman.units import format_age
 from barman.values import dataclass, replace
 from barman.wal.removal import remove_unneeded_wals

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
 
 from barman.backup.plan import refuse_what_is_not_built
 from barman.errors import BackupError
+from barman.typing import TYPE_CHECKING, Any, Protocol
 from barman.values import dataclass
 
 if TYPE_CHECKING:

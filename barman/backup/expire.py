@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman import clock
 from barman.backup.dead_runs import last_backup_holder
 from barman.backup.delete import BackupInUse, carry_out, settle
@@ -12,6 +10,7 @@ from barman.errors import BackupError, ConfigError, LockBusy
 from barman.logs import Log
 from barman.retention.policy import parse
 from barman.retention.report import RetentionStatus, report
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from barman.catalog.backup_id import BackupId

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman.backup.complete import check_backup, judge_archive
 from barman.catalog.backup_info import BackupStatus
 from barman.clock import Deadline
 from barman.errors import BarmanError, Interrupted
 from barman.report import MemoryReporter, replay
+from barman.typing import TYPE_CHECKING
 from barman.wal.archiver import archive_wal
 from barman.wal.removal import remove_unneeded_wals
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 from barman.errors import BackupError
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass, field
 
 if TYPE_CHECKING:

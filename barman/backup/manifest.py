@@ -10,13 +10,13 @@ import hashlib
 import json
 import os
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
 
 from barman.errors import BackupError, CorruptRecord
 from barman.fs import durable
 from barman.fs.tree import Entry, walk
 from barman.postgres.backup_manifest import read
 from barman.postgres.data_directory import MANIFEST, TABLESPACE_LINKS
+from barman.typing import TYPE_CHECKING, Any
 from barman.values import dataclass
 from barman.workers import cpu_count, ordered_map
 

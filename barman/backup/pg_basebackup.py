@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from typing import TYPE_CHECKING
 
 from barman import clock
 from barman.backup.executor import BackupOutcome
@@ -26,6 +25,7 @@ from barman.postgres.programs import (
     require,
 )
 from barman.process import Child, describe_status
+from barman.typing import TYPE_CHECKING
 from barman.units import format_age
 from barman.wal import __file__ as _wal_package
 from barman.wal.switch import switching_connection

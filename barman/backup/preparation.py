@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman.clock import Deadline, sleep
 from barman.errors import BarmanError, PostgresError
 from barman.logs import Log
 from barman.process import barman_argv, is_alive, spawn_detached
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from barman.report import Reporter

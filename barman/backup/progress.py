@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman import clock
 from barman.clock import Deadline
 from barman.errors import DeadlineExceeded, PostgresError
 from barman.report import Progress
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from barman.process import Child

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from barman.catalog.backup_info import BackupStatus
 from barman.clock import Deadline
 from barman.errors import Interrupted
 from barman.logs import Log
+from barman.typing import TYPE_CHECKING, Any
 from barman.values import replace
 
 if TYPE_CHECKING:

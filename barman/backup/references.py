@@ -7,13 +7,13 @@ interrupted copy need not begin anew.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman.backup.copier import Reference
 from barman.catalog.backup_info import BackupStatus
 from barman.errors import BarmanError
 from barman.fs import durable
 from barman.postgres.backup_label import parse_backup_label
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection

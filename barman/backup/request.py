@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
-
+from barman.typing import TYPE_CHECKING, TypeVar
 from barman.values import dataclass
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from barman.backup.copier import Copier, CopyOptions, Reference
 from barman.backup.copy_plan import CopyPlan, Places, plan_copy
@@ -25,6 +24,7 @@ from barman.fs import copying, durable
 from barman.postgres.backup_session import BackupEnd, BackupSession
 from barman.postgres.control_functions import switch_wal
 from barman.process import find_program
+from barman.typing import TYPE_CHECKING
 from barman.units import format_age
 from barman.values import dataclass
 from barman.wal import __file__ as _wal_package

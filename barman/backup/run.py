@@ -8,7 +8,6 @@ status is durable before the next step. A kill leaves EMPTY or STARTED, which th
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman import clock
 from barman.backup.dead_runs import last_backup_holder
@@ -25,12 +24,11 @@ from barman.logs import Log
 from barman.postgres.control_functions import create_restore_point
 from barman.postgres.facts import read_facts
 from barman.postgres.wal_name import WalSegment
+from barman.typing import TYPE_CHECKING
 from barman.units import format_age, format_size
 from barman.values import dataclass
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from barman.backup.request import BackupRequest
     from barman.catalog.backup_id import BackupId
     from barman.catalog.catalog import Catalog, CatalogView
@@ -38,6 +36,7 @@ if TYPE_CHECKING:
     from barman.postgres.lsn import Lsn
     from barman.report import Reporter
     from barman.server.server import Server
+    from barman.typing import Any
 
 _LOG = Log(__name__)
 

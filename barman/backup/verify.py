@@ -8,7 +8,6 @@ lead elsewhere (a repository that was moved), or are right.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman.errors import BackupError, CorruptRecord
 from barman.fs.scratch import ScratchDirectory
@@ -17,6 +16,7 @@ from barman.postgres.data_directory import TABLESPACE_LINKS
 from barman.postgres.programs import find_pg_verifybackup, verifybackup_argv
 from barman.postgres.version import PgVersion
 from barman.process import last_line, run
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Callable, Container, Mapping
 from datetime import datetime, timedelta
-from typing import NewType, Protocol
 
 from barman.errors import CatalogError, UnknownBackup
+from barman.typing import NewType, Protocol
 
 BackupId = NewType("BackupId", str)
 

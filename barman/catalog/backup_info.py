@@ -5,11 +5,11 @@ Attributes have the key names of `backup.info`, so that a search for a key finds
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final
 
 from barman.catalog.backup_id import BackupId
 from barman.postgres.lsn import Lsn
 from barman.postgres.version import PgVersion
+from barman.typing import Any, Final
 from barman.values import dataclass, field
 
 DEFAULT_SEGMENT_SIZE: Final = 16 * 1024 * 1024

@@ -8,7 +8,6 @@ found, unknown keys and comments too. A text from outside never does more than r
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final
 
 from barman.catalog.backup_id import BackupId, is_backup_id
 from barman.catalog.backup_info import BackupInfo, BackupStatus, StoredMapping, Tablespace
@@ -17,6 +16,7 @@ from barman.errors import CatalogError, CorruptRecord
 from barman.postgres.lsn import Lsn
 from barman.postgres.wal_name import is_segment_size
 from barman.timestamps import format_timestamp, parse_timestamp
+from barman.typing import Any, Final
 
 MAX_SIZE: Final = 8 * 1024 * 1024
 _MAX_DIGITS: Final = 20

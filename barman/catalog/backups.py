@@ -8,7 +8,6 @@ and a crash between the two files leaves a stale copy which nobody prefers.
 import os
 import stat
 from collections.abc import Iterable
-from typing import Final
 
 from barman.catalog import backup_info_file
 from barman.catalog.backup_id import BackupId, is_backup_id
@@ -16,6 +15,7 @@ from barman.catalog.backup_info import BackupInfo, BackupStatus
 from barman.catalog.layout import DELETE_PREFIX, DELETE_SUFFIX, UPSTREAM_DELETE_SUFFIX, Layout
 from barman.errors import CatalogError, CorruptRecord, UnknownBackup
 from barman.fs import durable
+from barman.typing import Final
 
 Records = dict[BackupId, BackupInfo]
 Damaged = dict[BackupId, CorruptRecord]

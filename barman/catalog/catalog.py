@@ -1,12 +1,12 @@
 """Catalog: everything on disk of one server, opened for use."""
 
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from barman.catalog.layout import Layout
 from barman.catalog.locks import Locks
 from barman.errors import CatalogError
 from barman.fs import durable
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from barman.catalog.backups import BackupStore

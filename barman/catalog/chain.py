@@ -5,11 +5,11 @@ the original can leave a child that its parent does not list.
 """
 
 from collections.abc import Mapping
-from typing import Protocol
 
 from barman.catalog.backup_id import BackupId
 from barman.catalog.backup_info import BackupInfo
 from barman.errors import CatalogError, CorruptRecord
+from barman.typing import Protocol
 
 
 class Chains(Protocol):

@@ -1,11 +1,11 @@
 """`identity.json`: which cluster this repository belongs to."""
 
 import json
-from typing import Any, Final
 
 from barman.catalog.layout import Layout
 from barman.errors import CatalogError, CorruptRecord
 from barman.fs import durable
+from barman.typing import Any, Final
 from barman.values import dataclass
 
 _MAX_SIZE: Final = 64 * 1024

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterable
-from typing import Final
 
 from barman.catalog.backup_id import BackupId
 from barman.catalog.backup_info import BackupInfo, BackupStatus
 from barman.catalog.layout import KEEP_SUFFIX, Layout
 from barman.errors import CatalogError
 from barman.fs import durable
+from barman.typing import Final
 from barman.values import dataclass
 
 FULL: Final = "full"

@@ -7,10 +7,11 @@ costs a short command more than all records of a server.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import Any, Final
+    from barman.typing import Any, Final
 
 MAX_SIZE: Final = 1024 * 1024
 MAX_DEPTH: Final = 16

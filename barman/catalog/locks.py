@@ -5,12 +5,12 @@ Locks are taken in the order of `ORDER`, or not at all. The flock is the lock; t
 """
 
 import os
-from typing import Final
 
 from barman.catalog.backup_id import BackupId, is_backup_id
 from barman.catalog.layout import Layout
 from barman.clock import Deadline
 from barman.fs.lock import FileLock, who_holds
+from barman.typing import Final
 from barman.values import dataclass
 
 ORDER: Final = (

@@ -16,7 +16,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from heapq import merge
 from itertools import accumulate
-from typing import Protocol
 
 from barman.catalog.layout import Layout
 from barman.catalog.wal_blocks import (
@@ -34,6 +33,7 @@ from barman.catalog.xlogdb import XlogDb, XlogLock
 from barman.clock import timestamp
 from barman.errors import BarmanError, CatalogError
 from barman.fs.durable import Temporary, write_atomic
+from barman.typing import Protocol
 from barman.values import dataclass, field
 
 _MAGIC = b"barman wal index 1\n"

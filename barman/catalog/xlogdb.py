@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from barman.catalog.layout import Layout
 from barman.catalog.wal_file import WalFile, parse_line
@@ -17,6 +16,7 @@ from barman.catalog.whole_lines import whole_lines
 from barman.fs.durable import Temporary, append_lines, is_temporary, remove, sweep_temporaries, symlink
 from barman.fs.lock import FileLock
 from barman.postgres.wal_name import hash_directory, is_wal_name
+from barman.typing import TYPE_CHECKING, BinaryIO, Protocol
 from barman.values import dataclass, field
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from barman.errors import BarmanError
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from barman.catalog.backup_info import BackupInfo

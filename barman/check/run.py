@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
 from barman.check.check import TIMEOUT_NAME, Check, CheckReport, CheckResult, result_of
 from barman.check.context import CheckContext
 from barman.clock import Deadline
 from barman.errors import BarmanError
 from barman.logs import Log
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

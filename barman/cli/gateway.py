@@ -12,11 +12,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from barman import __version__
 from barman.errors import BarmanError
 from barman.help import Formatter
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping, Sequence

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
 
 from barman.errors import BarmanError, ConfigError, Interrupted
+from barman.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import argparse

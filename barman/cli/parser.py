@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from barman import __version__
 from barman.cli.table import COMMANDS, find
 from barman.help import Formatter
 from barman.logs import LEVELS
+from barman.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

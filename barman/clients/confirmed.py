@@ -8,10 +8,10 @@ bytes, is a new file; no order of names means anything. A lost or damaged state 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman.clock import timestamp
 from barman.fs.spool import replace_file
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman.clients.segment import HEADER_SIZE, is_plain_segment, is_segment_size, read_header, start_position
 from barman.clients.ssh import CONNECTION_FAILED, Remote, quote_always
 from barman.errors import BarmanError
 from barman.fs.spool import Draft
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

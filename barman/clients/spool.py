@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from barman.clients.fetching import OK, Fetcher, Unsound, check
 from barman.clients.segment import is_plain_segment, is_segment_size
 from barman.clients.ssh import private_directory
 from barman.fs.spool import discard, hand_over, replace_file, sweep_drafts
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
 
 from barman.clients.recovery import ARCHIVE_RECOVERY, Asker
 from barman.clients.ssh import (
@@ -27,6 +26,7 @@ from barman.clients.ssh import (
 )
 from barman.errors import BarmanError
 from barman.help import Formatter
+from barman.typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

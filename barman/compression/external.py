@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping
-from typing import BinaryIO
 
 from barman import process
 from barman.compression import stdlib
 from barman.compression.codec import CodecError, CustomFilters
 from barman.errors import TransportError
+from barman.typing import BinaryIO
 
 
 def _filter_file(command: str, source: str, target: str, env: Mapping[str, str] | None) -> None:

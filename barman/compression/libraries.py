@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import ModuleType
-from typing import Any, BinaryIO, cast
 
 from barman.compression.codec import CHUNK, CodecError, copy_stream
 from barman.compression.reading import cut_short, damaged, limited_pieces, open_pieces
+from barman.typing import Any, BinaryIO, cast
 
 _ZSTD_FEED = 1024
 """Compressed bytes handed to zstd at once. It cannot limit its output; four bytes may stand for 128 kB of it."""

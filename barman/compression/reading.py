@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, cast
 
 from barman.compression.codec import CHUNK, CodecError
+from barman.typing import Any, BinaryIO, cast
 
 Feed = Callable[[bytes, int], bytes]
 """Plain bytes (at most so many) for some more compressed ones."""

@@ -7,10 +7,10 @@ import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, BinaryIO, cast
 
 from barman.compression.codec import FORMATS, copy_stream
 from barman.compression.reading import limited_pieces, open_pieces
+from barman.typing import Any, BinaryIO, cast
 
 _GZIP_WINDOW = 31
 """zlib's `wbits` for a 32 kB window with a gzip header and trailer."""

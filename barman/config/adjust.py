@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from barman.config.problems import Problem
 from barman.config.values import BackupOptions, canonical_retention
+from barman.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from barman.config.server_config import ServerConfig

@@ -6,7 +6,7 @@ the caller can stop the one server it belongs to instead of all of them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,6 @@ stops everybody; whatever is wrong with one section concerns that server alone.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from barman.config import ini
 from barman.config.paths import shared_path_conflicts
@@ -23,6 +22,7 @@ from barman.config.server_config import (
 )
 from barman.config.values import parse_boolean
 from barman.errors import ConfigError
+from barman.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

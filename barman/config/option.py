@@ -7,10 +7,9 @@ next to no start-up time, and a type checker sees `config.archiver` as a bool an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
-
 from barman.config import values
 from barman.config.values import Kind
+from barman.typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 if TYPE_CHECKING:
     import datetime

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 from barman.config.loader import AUTO_FILE, CONFIG_FILE_VARIABLE, DEFAULT_FILES
 from barman.config.server_config import GLOBAL_OPTIONS, SERVER_OPTIONS
 from barman.config.values import Words
+from barman.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

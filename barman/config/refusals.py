@@ -6,10 +6,9 @@ not built yet is no reason: WAL must go on being archived, and the backups of be
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman.config.values import is_url
 from barman.errors import ConfigError
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from barman.config.problems import LOG, WARNING, Problem
 from barman.config.server_config import MODEL_OPTIONS, SERVER_OPTIONS
 from barman.config.values import BLOCK, TABLESPACE_LIMITS, UNSET, is_url, tablespace_rules
+from barman.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

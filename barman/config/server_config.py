@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from barman.config.adjust import adjust
 from barman.config.options.backup import BackupOptionSet
 from barman.config.options.cloud import CloudOptions
@@ -16,6 +14,7 @@ from barman.config.options.storage import StorageOptions
 from barman.config.options.wal import WalOptions
 from barman.config.paths import own_path_conflicts
 from barman.config.refusals import refusals
+from barman.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -11,13 +11,13 @@ backup id, after an hour of rest.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman.catalog.backup_id import is_backup_id
 from barman.clock import timestamp
 from barman.errors import BarmanError
 from barman.fs import durable
 from barman.fs.lock import FileLock
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

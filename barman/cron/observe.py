@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman.catalog.backup_info import BackupStatus
 from barman.clock import sleep
 from barman.cron.plan import Observation, ReceiverObservation
 from barman.fs.lock import who_holds
 from barman.postgres.wal_name import is_wal_name
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from barman.catalog.catalog import Catalog

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
 
 from barman.clock import Deadline
 from barman.process import is_alive, terminate_process
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ before the server's cron lock is taken, so that a long deletion keeps no receive
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from barman import process
 from barman.catalog.locks import LockHolder
@@ -29,6 +28,7 @@ from barman.errors import BarmanError, LockBusy
 from barman.logs import Log
 from barman.report import MemoryReporter
 from barman.server.server import Server
+from barman.typing import TYPE_CHECKING
 from barman.workers import cpu_count, ordered_map
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import os
 import re
 import stat
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
 
 from barman.fs import durable
+from barman.typing import IO, TYPE_CHECKING
 from barman.workers import ordered_map
 
 if TYPE_CHECKING:

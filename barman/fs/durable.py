@@ -12,7 +12,8 @@ import errno
 import os
 import re
 import stat
-from typing import IO, TYPE_CHECKING
+
+from barman.typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

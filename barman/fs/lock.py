@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from typing import TYPE_CHECKING
 
 from barman.clock import sleep
 from barman.errors import BarmanError, LockBusy
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
+
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
 
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
 
 from barman.errors import CorruptRecord
 from barman.postgres.lsn import Lsn
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 
 if TYPE_CHECKING:

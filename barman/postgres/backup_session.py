@@ -6,11 +6,10 @@ were renamed in PostgreSQL 15.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman.errors import BackupError
 from barman.postgres.backup_label import BackupLabel, parse_backup_label
 from barman.postgres.lsn import Lsn
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ import select
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from barman.clock import Deadline
 from barman.errors import CannotConnect, MissingPrivilege, PostgresError
@@ -18,6 +17,7 @@ from barman.logs import redact
 from barman.postgres import conninfo as dsn
 from barman.postgres.driver import extensions, psycopg2
 from barman.postgres.version import PgVersion
+from barman.typing import Any
 
 CONNECT_TIMEOUT = 10
 """Seconds that opening a connection may take when neither the DSN nor the environment says otherwise."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman.errors import MissingPrivilege
 from barman.postgres.facts import SEGMENT_SIZE_SQL, Position, fetch_position
 from barman.postgres.lsn import Lsn
 from barman.postgres.version import PgVersion
 from barman.postgres.wal_name import WalSegment
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 
 if TYPE_CHECKING:

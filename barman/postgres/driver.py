@@ -7,7 +7,8 @@ by itself. The import costs a third of psycopg2's own. TLS connections are libpq
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+
+from barman.typing import TYPE_CHECKING, Any
 
 __all__ = ["extensions", "psycopg2"]
 

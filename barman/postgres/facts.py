@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
 
 from barman.errors import PostgresError
 from barman.postgres.lsn import Lsn
 from barman.postgres.synchronous import parse_standby_names
 from barman.postgres.version import PgVersion
 from barman.postgres.wal_name import WalSegment
+from barman.typing import TYPE_CHECKING, Any
 from barman.values import dataclass
 from barman.workers import Task
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman.postgres.facts import SEGMENT_SIZE_SQL
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from barman.postgres.connection import PostgresConnection

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING
 
 from barman.postgres import data_directory
 from barman.postgres.version import PgVersion
 from barman.restore.facts import is_inside
 from barman.restore.marker import MARKER_NAME
 from barman.restore.tablespaces import judge_locations, place_tablespaces
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 
 if TYPE_CHECKING:

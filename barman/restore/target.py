@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman.errors import RestoreRefused
 from barman.postgres.lsn import Lsn
 from barman.timestamps import has_zone, parse_timestamp
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 
 if TYPE_CHECKING:

@@ -6,9 +6,8 @@ on the backup's. Neither is asked: the number is chosen here by ancestry and by 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman.restore.wals import WalArchive, descendants, follow
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 
 if TYPE_CHECKING:

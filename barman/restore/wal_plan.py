@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 from barman.errors import InvalidWalName
 from barman.postgres.wal_name import WalSegment
 from barman.restore.timelines import TimelineChoice, choose_timeline
 from barman.restore.wals import Hole, WalChain, follow
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 
 if TYPE_CHECKING:

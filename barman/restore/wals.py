@@ -7,9 +7,8 @@ Segments are counted from position 0, so that numbers compare across timelines.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman.postgres.wal_name import WalSegment
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass, field
 
 if TYPE_CHECKING:

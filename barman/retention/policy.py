@@ -2,9 +2,9 @@
 
 import re
 from datetime import datetime, timedelta
-from typing import Final
 
 from barman.errors import ConfigError
+from barman.typing import Final
 from barman.values import dataclass
 
 _REDUNDANCY = re.compile(r"\s*REDUNDANCY\s+(\d{1,18})\s*", re.IGNORECASE | re.ASCII)

@@ -7,13 +7,13 @@ obsolete, where `REDUNDANCY 0` would delete it.
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Final
 
 from barman.catalog.backup_id import BackupId
 from barman.catalog.backup_info import BackupInfo, BackupStatus
 from barman.catalog.chain import find_root
 from barman.catalog.view import CatalogView
 from barman.retention.policy import Redundancy, RetentionPolicy
+from barman.typing import Final
 
 
 class RetentionStatus:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman.catalog.catalog import Catalog
 from barman.errors import ConfigError
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types import TracebackType

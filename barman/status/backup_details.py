@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman.errors import CatalogError
 from barman.status.backups import NOT_ENFORCED, WalUsage, as_listed, retention_words, usage, wal_stats
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 
 if TYPE_CHECKING:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman import clock
 from barman.catalog.backup_info import BackupInfo, BackupStatus
 from barman.errors import ConfigError
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass, replace
 
 if TYPE_CHECKING:

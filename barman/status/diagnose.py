@@ -6,7 +6,6 @@ import os
 import platform
 import sys
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
 
 import barman
 from barman import clock
@@ -14,6 +13,7 @@ from barman.errors import BarmanError, ConfigError, DeadlineExceeded, Unreachabl
 from barman.postgres.lsn import Lsn
 from barman.process import run
 from barman.status.remote import read_remote_status, wal_retention_policy
+from barman.typing import TYPE_CHECKING, Any
 from barman.values import dataclass
 
 if TYPE_CHECKING:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from barman import clock
 from barman.errors import BarmanError
+from barman.typing import TYPE_CHECKING, Any
 from barman.units import format_age, format_interval
 from barman.values import dataclass
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from barman.errors import MissingPrivilege
 from barman.postgres.lsn import Lsn
+from barman.typing import TYPE_CHECKING, Any
 from barman.values import dataclass
 
 if TYPE_CHECKING:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman.config.values import canonical_retention
 from barman.errors import BarmanError
 from barman.timestamps import format_ctime
+from barman.typing import TYPE_CHECKING
 from barman.units import format_size
 from barman.values import dataclass
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
 
 from barman import process
 from barman.errors import CommandFailed
@@ -14,6 +13,7 @@ from barman.transport.local import LocalRunner
 from barman.transport.openssh import NO_QUESTIONS, OpenSshRunner
 from barman.transport.rsync import remote_shell
 from barman.transport.ssh_command import NotUnderstood, parse_ssh_command, read_resolved, split_ssh_command
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 
 if TYPE_CHECKING:

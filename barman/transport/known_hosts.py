@@ -7,9 +7,9 @@ import binascii
 import hashlib
 import hmac
 import re
-from typing import TYPE_CHECKING
 
 from barman.transport.ssh_command import NotUnderstood
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman import process
 from barman.errors import CommandFailed, DeadlineExceeded, Unreachable
 from barman.transport.runner import SSH_FAILED, activity, remote_line
 from barman.transport.ssh_command import split_ssh_command
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,7 +12,6 @@ import os
 import socket
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any
 
 from barman import process
 from barman.clock import Deadline, sleep
@@ -21,6 +20,7 @@ from barman.transport.known_hosts import HostKeys, find_host_keys
 from barman.transport.openssh import failed
 from barman.transport.runner import SSH_FAILED, activity, remote_line
 from barman.transport.ssh_command import NotUnderstood
+from barman.typing import TYPE_CHECKING, Any
 
 # What paramiko and cryptography have to say about old algorithms is nothing that an operator could act on.
 with warnings.catch_warnings():

@@ -10,10 +10,10 @@ import os
 import re
 import threading
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from barman.errors import CommandFailed, DeadlineExceeded
 from barman.process import Child, describe_status, last_line
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 
 if TYPE_CHECKING:

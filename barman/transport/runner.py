@@ -9,9 +9,9 @@ with what was being done.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Protocol
 
 from barman.errors import CommandFailed
+from barman.typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

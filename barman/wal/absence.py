@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
 
 from barman.errors import BarmanError
 from barman.postgres.wal_name import HistoryName, PartialSegment, WalSegment, is_wal_name, parse_wal_name
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

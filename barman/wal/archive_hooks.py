@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
+from barman.typing import Protocol
 from barman.wal.commit import Prepared
 from barman.wal.source import Found
 

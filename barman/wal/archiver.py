@@ -9,11 +9,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from barman import clock, workers
 from barman.compression.codec import Codec, CustomFilters, find_codec
 from barman.errors import BarmanError, HookAborted, LockBusy, WalError
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 from barman.wal import quarantine
 from barman.wal.admission import Decision

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from barman.compression.codec import CodecError, CustomFilters, decoded
 from barman.errors import BarmanError, CatalogError
 from barman.postgres.wal_name import is_segment_name, is_segment_size
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 from barman.wal import header
 from barman.wal.source import Found

@@ -7,10 +7,10 @@ order of the server. The page magic changes with major versions only.
 from __future__ import annotations
 
 import struct
-from typing import BinaryIO
 
 from barman.postgres.lsn import Lsn
 from barman.postgres.wal_name import WalSegment, is_segment_size
+from barman.typing import BinaryIO
 from barman.values import dataclass
 
 LONG_HEADER_SIZE = 40

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
-
 from barman.compression.codec import CHUNK, CodecError, CustomFilters, decoded, detect_file, find_codec
 from barman.errors import CorruptRecord
 from barman.postgres.timeline import MAX_HISTORY_BYTES, TimelineHistory
 from barman.postgres.wal_name import BackupLabelName, HistoryName, is_segment_name, parse_wal_name
+from barman.typing import BinaryIO
 from barman.values import dataclass
 from barman.wal import header
 from barman.wal.cluster import Cluster

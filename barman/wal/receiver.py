@@ -12,7 +12,6 @@ import queue
 import signal
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from barman.clock import Deadline, monotonic, sleep
 from barman.errors import BarmanError, DeadlineExceeded, Interrupted, LockBusy, PostgresError, WalError
@@ -22,6 +21,7 @@ from barman.postgres.programs import PG_RECEIVEWAL, find_pg_receivewal, receivew
 from barman.postgres.synchronous import is_synchronous_name
 from barman.postgres.wal_name import PartialSegment, WalSegment, parse_wal_name
 from barman.process import Child, terminate_process
+from barman.typing import TYPE_CHECKING
 from barman.wal.receiver_state import (
     ReceiverState,
     fingerprint,

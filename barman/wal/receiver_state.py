@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
 
 from barman.fs import durable
+from barman.typing import TYPE_CHECKING
 from barman.values import asdict, dataclass
 
 if TYPE_CHECKING:

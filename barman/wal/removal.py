@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman.logs import Log
+from barman.typing import TYPE_CHECKING
 from barman.wal.expire import WalNeeds, gather_needs, plan_expiry
 
 if TYPE_CHECKING:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman.errors import CannotConnect, ConfigError, PostgresError
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from barman.report import Reporter

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Protocol
 
 from barman.errors import WalError
+from barman.typing import Protocol
 from barman.values import dataclass
 
 

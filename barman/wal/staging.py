@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import BinaryIO, cast
 
 from barman.catalog.catalog import Catalog
 from barman.catalog.wal_file import WalFile
@@ -15,6 +14,7 @@ from barman.clock import timestamp
 from barman.compression.codec import Codec, CodecError, CustomFilters, copy_stream, same_content
 from barman.fs import durable
 from barman.fs.links import link_beside
+from barman.typing import BinaryIO, cast
 from barman.wal.admission import Decision, Evidence, admit
 from barman.wal.cluster import UNKNOWN
 from barman.wal.commit import Prepared

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman.clock import Deadline, monotonic
 from barman.errors import CannotConnect, ConfigError, MissingPrivilege, PostgresError, WalError
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

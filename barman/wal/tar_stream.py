@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Iterator
-from typing import Protocol
 
 from barman.errors import WalError
+from barman.typing import Protocol
 from barman.values import dataclass
 
 BLOCK = 512

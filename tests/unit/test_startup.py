@@ -11,7 +11,7 @@ import pytest
 USER = pwd.getpwuid(os.getuid()).pw_name
 HEAVY = {"psycopg2", "paramiko", "dateutil", "argcomplete", "zstandard", "lz4", "cramjam", "isal", "asyncio"}
 # What list-servers and --help have no use for.
-UNUSED = HEAVY | {"subprocess", "logging", "configparser", "socket", "pathlib", "tempfile", "threading"}
+UNUSED = HEAVY | {"subprocess", "logging", "configparser", "socket", "pathlib", "tempfile", "threading", "typing"}
 
 
 def imported(tmp_path, *arguments):
@@ -47,5 +47,5 @@ def test_the_version_line_begins_with_a_number_that_clients_can_range_check(tmp_
 def test_a_command_that_reads_the_catalog_imports_no_more_than_the_catalog(tmp_path, arguments):
     names, done = imported(tmp_path, *arguments)
     assert "Traceback" not in done.stderr
-    unused = HEAVY | {"configparser", "dataclasses", "inspect", "ast", "shutil", "subprocess", "threading"}
+    unused = HEAVY | {"configparser", "dataclasses", "typing", "inspect", "ast", "shutil", "subprocess", "threading"}
     assert names & unused == set(), done.stderr

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman import clock
 from barman.check.check import Outcome, check, failed, on_active_nodes, passed
 from barman.check.checks.postgres import CRON_RECENTLY, PATIENCE_SECONDS, seconds_since_change
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from barman.check.context import CheckContext

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman import clock
 from barman.backup.formats import reasons_against_restore
@@ -12,6 +11,7 @@ from barman.catalog.chain import walk_to_root
 from barman.check.check import Outcome, check, failed, passed
 from barman.errors import CatalogError, ConfigError
 from barman.postgres.data_directory import CONTROL_FILE, TABLESPACE_LINKS
+from barman.typing import TYPE_CHECKING
 from barman.units import format_age, format_interval, format_size
 
 if TYPE_CHECKING:

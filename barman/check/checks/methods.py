@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman.check.check import Outcome, check, failed, on_active_nodes, passed
 from barman.check.checks.archiving import compatible
 from barman.config.unserved import configured_hooks
 from barman.errors import BackupError, DeadlineExceeded, TransportError, Unreachable
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

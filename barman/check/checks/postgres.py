@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman import clock
 from barman.check.check import Check, Outcome, check, failed, on_active_nodes, passed
 from barman.errors import PostgresError
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from barman.check.context import CheckContext

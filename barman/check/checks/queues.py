@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman import clock
 from barman.check.check import Check, Outcome, check, failed
 from barman.postgres.wal_name import is_segment_name
+from barman.typing import TYPE_CHECKING
 from barman.units import format_age
 from barman.wal.quarantine import list_refused
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman.check.check import Outcome, check, failed, passed
 from barman.errors import BarmanError, TransportError
 from barman.process import find_programs, run
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from barman.check.context import CheckContext

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman import clock
 from barman.check.check import Outcome, check, failed, passed
 from barman.check.coverage import Hole, holes, path_from
 from barman.postgres.wal_name import WalSegment, is_segment_name
 from barman.timestamps import format_ctime
+from barman.typing import TYPE_CHECKING
 from barman.units import format_age, format_interval, format_size
 from barman.wal.required import segments_between
 

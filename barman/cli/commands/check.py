@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from barman.cli.arguments import add_servers, at_least
 from barman.errors import BarmanError
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse

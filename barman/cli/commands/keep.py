@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman.cli.arguments import add_backup_id, add_server
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse

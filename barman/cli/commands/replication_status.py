@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman.cli.arguments import add_servers
 from barman.errors import BarmanError, CannotConnect
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
 
 from barman.timestamps import format_ctime, format_epoch, format_timestamp
+from barman.typing import TYPE_CHECKING, Any
 from barman.units import format_age
 
 if TYPE_CHECKING:

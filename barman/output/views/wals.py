@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from barman.timestamps import format_timestamp
+from barman.typing import TYPE_CHECKING, Any
 from barman.units import format_size
 
 if TYPE_CHECKING:

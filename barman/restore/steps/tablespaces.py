@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman.fs import copying, durable
 from barman.postgres.data_directory import TABLESPACE_LINKS
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from barman.restore.step import LinkTablespaces

@@ -1,0 +1,58 @@
+"""The names of `typing` without its start-up time: they mean something to type checkers alone (ADR 22)."""
+
+TYPE_CHECKING = False
+
+__all__ = [
+    "IO",
+    "TYPE_CHECKING",
+    "Any",
+    "BinaryIO",
+    "Final",
+    "Generic",
+    "NewType",
+    "NoReturn",
+    "Protocol",
+    "TextIO",
+    "TypeVar",
+    "cast",
+    "overload",
+]
+
+if TYPE_CHECKING:
+    from typing import (
+        IO,
+        Any,
+        BinaryIO,
+        Final,
+        Generic,
+        NewType,
+        NoReturn,
+        Protocol,
+        TextIO,
+        TypeVar,
+        cast,
+        overload,
+    )
+else:
+
+    class Generic:
+        """A base class, or a type with parameters, that leaves no trace."""
+
+        __slots__ = ()
+
+        def __class_getitem__(cls, parameters):
+            return cls
+
+    Any = BinaryIO = Final = IO = NoReturn = Protocol = TextIO = Generic
+
+    def TypeVar(name, *constraints, **options):  # noqa: D103  what typing has under this name, as all below
+        return Generic
+
+    def NewType(name, kind):  # noqa: D103
+        return kind
+
+    def cast(kind, value):  # noqa: D103
+        return value
+
+    def overload(function):  # noqa: D103
+        return function
