@@ -45,6 +45,13 @@ def test_a_tree_is_listed_whole_and_links_are_followed(tree):
     assert found.size == sum(file.size for file in found.files.values())
 
 
+@pytest.mark.parametrize("noise", [b"Welcome\n", b"Welcome to db\n", b"\n", b"x\0"])
+def test_what_a_shell_says_before_a_list_is_not_taken_for_a_file(noise):
+    with pytest.raises(BackupError, match="cannot read the list of files") as raised:
+        parse_find(noise + b"f 600 1 1700000000.0 a\0f 600 1 1700000000.0 b\0")
+    assert "must print nothing" in raised.value.hint
+
+
 def test_pruned_directories_are_not_entered(tree):
     found = list_tree(tree, ["base/1", "pg_wal"])
     assert not [path for path in found.files if path.startswith(("base", "pg_wal"))]
