@@ -16,6 +16,57 @@ from barman.cli.parser import global_parser  # noqa: E402
 from barman.cli.table import COMMANDS, Command  # noqa: E402
 
 
+class Program:
+    """A program beside `barman`: what its manual says that its parser does not know."""
+
+    def __init__(self, module: str, summary: str, example: tuple[str, str], exits: tuple[str, ...]) -> None:
+        self.parser: argparse.ArgumentParser = import_module(module).argument_parser()
+        self.name = self.parser.prog
+        self.summary = summary
+        self.example = example
+        self.exits = exits
+
+
+PROGRAMS = (
+    Program(
+        "barman.clients.wal_archive",
+        "hand a WAL file to a Barman host",
+        ("postgresql.conf", "archive_command = 'barman-wal-archive backup.example.com pg %p'"),
+        (
+            "0 the Barman host has these very bytes, durably.",
+            "2 this end failed: WAL_PATH cannot be read, ssh cannot be started, wrong usage.",
+            "3 no connection to the Barman host.",
+            "Else the exit status of barman put-wal, or 126 when the key does not permit it.",
+        ),
+    ),
+    Program(
+        "barman.clients.wal_restore",
+        "get a WAL file from a Barman host",
+        ("postgresql.conf", "restore_command = 'barman-wal-restore backup.example.com pg %f %p'"),
+        (
+            "0 the file is at WAL_DEST, whole and of this cluster.",
+            "1 a healthy archive was reached and has no such file and none after it; in standby mode also every failure.",
+            "2 no connection, or this end failed; 3 WAL_DEST cannot be written, or WAL_NAME is no name of a WAL file; "
+            "4 the archive cannot give the file.",
+            "In archive recovery (recovery.signal) a failure is tried again for the time of --retry-timeout and then "
+            "ends with 192 and its number: a status above 125 stops PostgreSQL, a lesser one would promote it.",
+        ),
+    ),
+    Program(
+        "barman.cli.gateway",
+        "what the ssh key of a database host may do on the Barman host",
+        (
+            "~barman/.ssh/authorized_keys on the Barman host",
+            'command="barman-ssh-gateway pg",restrict ssh-ed25519 AAAA... postgres@db',
+        ),
+        (
+            "That of the command that ran: barman put-wal or barman get-wal.",
+            "126 what was asked for is not permitted: standard error and the log say what is.",
+        ),
+    ),
+)
+
+
 def parser_of(command: Command) -> argparse.ArgumentParser:
     """Return the command's own parser."""
     parser = argparse.ArgumentParser(prog=f"barman {command.name}", add_help=False)
@@ -49,9 +100,14 @@ def text_of(action: argparse.Action) -> str:
     return " ".join(((action.help or "") % fields).split())
 
 
-def usage(command: Command) -> str:
+def one_line(parser: argparse.ArgumentParser) -> str:
     """Return the usage on one line."""
-    return " ".join(parser_of(command).format_usage().removeprefix("usage: ").split())
+    return " ".join(parser.format_usage().removeprefix("usage: ").split())
+
+
+def usage(command: Command) -> str:
+    """Return the usage of a command."""
+    return one_line(parser_of(command))
 
 
 def commands_page() -> str:
@@ -74,6 +130,17 @@ def commands_page() -> str:
         if actions:
             lines += ["| argument | meaning |", "|---|---|"]
             lines += [f"| `{spelling(action).replace('|', chr(92) + '|')}` | {text_of(action)} |" for action in actions]
+    lines += ["", "## Programs beside barman", ""]
+    lines += ["| program | does | runs on |", "|---|---|---|"]
+    for program in PROGRAMS:
+        host = "the Barman host" if program.name == "barman-ssh-gateway" else "the database host"
+        lines.append(f"| [{program.name}](#{program.name}) | {program.summary} | {host} |")
+    for program in PROGRAMS:
+        lines += ["", f"## {program.name}", "", str(program.parser.description), "", "```text"]
+        lines += [one_line(program.parser), "```", "", "| argument | meaning |", "|---|---|"]
+        lines += [f"| `{spelling(action)}` | {text_of(action)} |" for action in actions_of(program.parser)]
+        lines += ["", f"In {program.example[0]}:", "", "```text", program.example[1], "```", "", "Exit status:", ""]
+        lines += [f"* {line}" for line in program.exits]
     return "\n".join(lines) + "\n"
 
 
@@ -118,9 +185,34 @@ def manual() -> str:
         roff("~/.barman.conf, /etc/barman.conf, /etc/barman/barman.conf"),
         ".SH SEE ALSO",
         ".BR barman (5),",
+        *(f".BR {roff(program.name)} (1)," for program in PROGRAMS),
         ".BR pg_basebackup (1),",
         ".BR pg_receivewal (1)",
     ]
+    return "\n".join(out) + "\n"
+
+
+def program_manual(program: Program) -> str:
+    """Return the manual page of a program beside barman."""
+    out = [
+        f'.TH {program.name.upper()} 1 "" "barman {__version__}" "Barman-compatible backup manager"',
+        ".SH NAME",
+        f"{roff(program.name)} \\- {roff(program.summary)}",
+        ".SH SYNOPSIS",
+        f".B {roff(one_line(program.parser))}",
+        ".SH DESCRIPTION",
+        roff(str(program.parser.description)),
+        ".SH OPTIONS",
+    ]
+    for action in actions_of(program.parser):
+        out += [".TP", f".B {roff(spelling(action))}", roff(text_of(action))]
+    out += [".SH EXIT STATUS"]
+    for line in program.exits:
+        out += [roff(line), ".br"]
+    out += [".SH EXAMPLE", roff(f"In {program.example[0]}:"), ".PP", ".nf", roff(program.example[1]), ".fi"]
+    others = [other for other in PROGRAMS if other is not program]
+    out += [".SH SEE ALSO", ".BR barman (1),"]
+    out += [f".BR {roff(other.name)} (1){',' if other is not others[-1] else ''}" for other in others]
     return "\n".join(out) + "\n"
 
 
@@ -130,6 +222,7 @@ def main() -> int:
     pages = {
         ROOT / "docs/reference/commands.md": commands_page(),
         ROOT / "docs/man/barman.1": manual(),
+        **{ROOT / f"docs/man/{program.name}.1": program_manual(program) for program in PROGRAMS},
     }
     for kind, name in (
         ("docs", "reference/configuration.md"),

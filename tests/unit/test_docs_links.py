@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from barman.check.checks import ALL_CHECKS
+from barman.cli import gateway
 from barman.cli.parser import global_parser, parse
 from barman.cli.table import COMMANDS
 from barman.clients import wal_archive, wal_restore
@@ -104,7 +105,7 @@ def test_every_command_that_a_page_shows_can_be_typed(page: Path) -> None:
 
 def options() -> set[str]:
     """Every option of the program, and those of other programs that the pages speak of."""
-    parsers = [global_parser(), wal_archive.argument_parser(), wal_restore.argument_parser()]
+    parsers = [global_parser(), *(program.argument_parser() for program in (wal_archive, wal_restore, gateway))]
     for command in COMMANDS:
         parsers.append(argparse.ArgumentParser(add_help=False))
         import_module(f"barman.cli.commands.{command.module}").add_arguments(parsers[-1])
