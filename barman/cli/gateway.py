@@ -56,7 +56,7 @@ PERMITTED = {
             *("-t", "--test", "-P", "--partial", "-z", "-x", "--gzip", "-j", "--bzip2"),
             "--keep-compression",
         ),
-        ("-p", "--peek", "--recovery"),
+        ("-p", "--peek", "--recovery", "--following"),
         wal_names=1,
     ),
 }
