@@ -18,22 +18,19 @@ if TYPE_CHECKING:
 STALE_SECONDS = 600.0
 """How long an arrived segment may lie before somebody should ask whether cron runs: ten of its runs."""
 
+_UNFINISHED = (".tmp", ".partial")
+
 
 @check("empty incoming directory", applies=lambda config: not config.archiver, blocking=False)
 def empty_incoming(context: CheckContext) -> Outcome | None:
     """Nothing may wait where no archiver looks."""
-    directory = context.config.incoming_wals_directory
-    return _left_over(directory, "archiver") if present(directory) else None
+    return _left_over("incoming", "archiver", context)
 
 
 @check("empty streaming directory", applies=lambda config: not config.streaming_archiver, blocking=False)
 def empty_streaming(context: CheckContext) -> Outcome | None:
-    """Nothing may wait where no archiver looks, but the file the receiver was at: its newest, if that is archived."""
-    directory = context.config.streaming_wals_directory
-    names = present(directory)
-    if len(names) == 1 and (not is_segment_name(names[0]) or context.catalog.wals.exists(names[0])):
-        return None
-    return _left_over(directory, "streaming_archiver") if names else None
+    """Nothing may wait where no archiver looks."""
+    return _left_over("streaming", "streaming_archiver", context)
 
 
 def _queue_limit(source: str) -> Check:
@@ -43,9 +40,7 @@ def _queue_limit(source: str) -> Check:
 
     def probe(context: CheckContext) -> Outcome | None:
         limit = context.config.max_incoming_wals_queue or 0
-        waiting = len(present(getattr(context.config, f"{source}_wals_directory")))
-        # The receiver is at the newest file, or will look for it to know where to go on.
-        waiting -= source == "streaming"
+        waiting = len(_waiting(source, context))
         if waiting <= limit:
             return None
         return failed(f"there are too many WALs in queue: {waiting}, max {limit}")
@@ -92,13 +87,27 @@ def archiver_errors(context: CheckContext) -> Outcome:
     return failed(f"{counts}; '{explained.name}': {explained.reason}; see 'barman wal-errors {context.config.name}'")
 
 
-def present(directory: str) -> list[str]:
-    """The files in a queue: hidden and temporary ones do not count."""
-    return [name for name in _listing(directory) if not name.startswith(".") and not name.endswith(".tmp")]
+def _waiting(source: str, context: CheckContext) -> list[str]:
+    """The files that wait in a queue: hidden and unfinished ones do not count.
+
+    Neither does a segment in `streaming/` that is archived: the newest one stays, for pg_receivewal looks for it.
+    """
+    directory = _directory(source, context)
+    names = [name for name in _listing(directory) if not name.startswith(".") and not name.endswith(_UNFINISHED)]
+    if source == "incoming":
+        return names
+    return [name for name in names if not (is_segment_name(name) and context.catalog.wals.exists(name))]
 
 
-def _left_over(directory: str, option: str) -> Outcome:
-    return failed(f"'{directory}' must be empty when {option}=off")
+def _directory(source: str, context: CheckContext) -> str:
+    config = context.config
+    return config.incoming_wals_directory if source == "incoming" else config.streaming_wals_directory
+
+
+def _left_over(source: str, option: str, context: CheckContext) -> Outcome | None:
+    if not _waiting(source, context):
+        return None
+    return failed(f"'{_directory(source, context)}' must be empty when {option}=off")
 
 
 def _arrivals(directory: str) -> list[tuple[float, str]]:

@@ -227,12 +227,12 @@ def test_age_and_size_limits_say_what_they_compare(repository):
     assert repository.check()["wal maximum age"].hint.startswith("interval provided: 1 hour, latest wal age: ")
 
 
-def test_queues_count_what_waits(repository):
+def test_queues_count_complete_files_only(repository):
     incoming = repository.catalog.layout.incoming_directory
-    write(os.path.join(incoming, f"{name_of(9)}.tmp"), b"")
-    write(os.path.join(incoming, f".{name_of(9)}"), b"")
+    for name in (f"{name_of(9)}.partial", f"{name_of(9)}.tmp", f".{name_of(9)}"):
+        write(os.path.join(incoming, name), b"")
     assert "empty incoming directory" not in repository.check()
-    write(os.path.join(incoming, f"{name_of(9)}.partial"), b"")
+    write(os.path.join(incoming, name_of(9)), b"")
     assert repository.hint("empty incoming directory") == f"'{incoming}' must be empty when archiver=off"
     repository.configure(archiver="on", max_incoming_wals_queue="1")
     assert "incoming WALs directory" not in repository.check()
@@ -240,25 +240,17 @@ def test_queues_count_what_waits(repository):
     assert repository.hint("incoming WALs directory") == "there are too many WALs in queue: 2, max 1"
 
 
-def test_the_file_at_which_the_receiver_is_does_not_wait(repository):
+def test_an_archived_segment_that_the_receiver_needs_does_not_wait(repository):
     streaming = repository.catalog.layout.streaming_directory
     write(os.path.join(streaming, name_of(9)), b"")
     repository.configure(max_incoming_wals_queue="0")
-    assert "streaming WALs directory" not in repository.check()
-    write(os.path.join(streaming, f"{name_of(10)}.partial"), b"")
     assert repository.hint("streaming WALs directory") == "there are too many WALs in queue: 1, max 0"
-
-
-def test_a_left_over_of_the_receiver_is_red_unless_it_is_archived(repository):
-    streaming = repository.catalog.layout.streaming_directory
-    write(os.path.join(streaming, name_of(9)), b"")
     repository.configure(archiver="on", streaming_archiver="off")
-    expected = f"'{streaming}' must be empty when streaming_archiver=off"
-    assert repository.hint("empty streaming directory") == expected
+    assert repository.hint("empty streaming directory") == f"'{streaming}' must be empty when streaming_archiver=off"
     repository.archive(9)
     assert "empty streaming directory" not in repository.check()
-    write(os.path.join(streaming, f"{name_of(10)}.partial"), b"")
-    assert repository.hint("empty streaming directory") == expected
+    repository.configure(max_incoming_wals_queue="0")
+    assert "streaming WALs directory" not in repository.check()
 
 
 def test_files_that_were_set_aside_are_counted_by_kind(repository):
