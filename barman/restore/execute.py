@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Any
-
 from barman.errors import BarmanError, Interrupted
+from barman.logs import Log
 from barman.restore.step import (
     CopyTrees,
     DeliverWal,
@@ -13,17 +11,19 @@ from barman.restore.step import (
     LinkTablespaces,
     PrepareDestination,
     RecordOrigin,
+    RemoveStale,
     SyncPlaces,
     WriteSettings,
 )
 from barman.restore.steps.copy import copy_trees, record_origin, sync_places
-from barman.restore.steps.destination import land_control_file, prepare_destination
+from barman.restore.steps.destination import land_control_file, prepare_destination, remove_stale
 from barman.restore.steps.settings import write_settings
 from barman.restore.steps.tablespaces import link_tablespaces
 from barman.restore.steps.wal import deliver_wal
+from barman.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from barman.restore.plan import RestorePlan
     from barman.restore.step import Step
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _PERFORMERS: dict[type, Callable[[Any, Workbench], None]] = {
     PrepareDestination: prepare_destination,
+    RemoveStale: remove_stale,
     CopyTrees: copy_trees,
     LinkTablespaces: link_tablespaces,
     RecordOrigin: record_origin,
@@ -40,18 +41,19 @@ _PERFORMERS: dict[type, Callable[[Any, Workbench], None]] = {
     LandControlFile: land_control_file,
 }
 _FAILURES = {CopyTrees: "Failure copying base backup", DeliverWal: "Failure copying WAL files"}
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 
 def execute(plan: RestorePlan, bench: Workbench) -> None:
     """Perform every step in order; the first failure ends the restore and leaves a cluster that cannot be started.
 
-    Raises BarmanError that says which step failed and what to do.
+    The same steps fill this host and another one. Raises BarmanError that says which step failed and what to do.
     """
+    performers = _performers(bench)
     for step in plan.steps:
         _log.debug("restore step: %s", step.describe())
         try:
-            _PERFORMERS[type(step)](step, bench)
+            performers[type(step)](step, bench)
         except (BarmanError, OSError) as error:
             raise _failure(step, error, plan) from error
         except Interrupted:
@@ -60,17 +62,28 @@ def execute(plan: RestorePlan, bench: Workbench) -> None:
     _log.info("restored backup %s into %s", plan.backup.backup_id, plan.layouts.destination)
 
 
+def _performers(bench: Workbench) -> Mapping[type, Callable[[Any, Workbench], None]]:
+    if bench.host is None:
+        return _PERFORMERS
+    from barman.restore.remote.performers import PERFORMERS
+
+    return PERFORMERS
+
+
 def _failure(step: Step, error: Exception, plan: RestorePlan) -> BarmanError:
     cause = error.message if isinstance(error, BarmanError) else str(error)
+    advice = f"{error.hint} " if isinstance(error, BarmanError) and error.hint else "Remove the cause first. "
     what = _FAILURES.get(type(step), f"the restore failed (step: {step.describe()})")
     return BarmanError(
         f"{what}: {cause}",
-        hint=f"{_incomplete(plan)} Remove the cause first.",
+        hint=f"{advice}{_incomplete(plan)}",
     )
 
 
 def _incomplete(plan: RestorePlan) -> str:
+    command = plan.request.remote_ssh_command
+    where = f" on the host of '{command}'" if command else ""
     return (
-        f"'{plan.layouts.destination}' is incomplete and cannot be started. Repeat the same command: "
+        f"'{plan.layouts.destination}'{where} is incomplete and cannot be started. Repeat the same command: "
         "it begins anew over what is there."
     )

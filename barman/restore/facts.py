@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass, field
 
 if TYPE_CHECKING:
@@ -14,6 +13,8 @@ if TYPE_CHECKING:
     from barman.restore.wals import WalArchive
 
 _NAMES_SHOWN = 5
+DIRECTORY, LINK, FILE = "directory", "link", "file"
+"""What an entry of a place is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class PlaceFacts:
     `names` are the entries, dot files included, but not `lost+found` of a mount point; `problem` is why the path cannot
     be looked at or written to; `real` is the path without symbolic links; `foreign` are files in it that a restore of
     this backup would not have made (looked for only where an unfinished restore was found); `used` the bytes that it
-    holds already.
+    holds already. Looked at only before a delta restore: `content`, what every relative path in it is; `system_id`, the
+    cluster that its control file is of; `tablespace_links`, where `pg_tblspc/OID` really leads.
     """
 
     path: str
@@ -41,6 +43,15 @@ class PlaceFacts:
     free: int | None = None
     used: int = 0
     foreign: tuple[str, ...] = ()
+    marker_text: str = ""
+    content: Mapping[str, str] = field(default_factory=dict)
+    system_id: str = ""
+    tablespace_links: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def is_cluster(self) -> bool:
+        """Tell whether its content is that of a data directory."""
+        return self.content.get("PG_VERSION") == FILE and self.content.get("global") == DIRECTORY
 
     @property
     def is_free(self) -> bool:

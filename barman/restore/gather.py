@@ -1,23 +1,20 @@
-"""Look at the repository, the archive and the destination before a restore. Reads only; no server is asked."""
+"""Look at the repository and the archive before a restore. Reads only; no server is asked."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman.catalog.wal_content import recognise_file
 from barman.compression.codec import decoded
 from barman.errors import BarmanError, CatalogError
-from barman.fs.durable import is_temporary
 from barman.fs.tree import walk
 from barman.postgres import data_directory
 from barman.postgres.backup_manifest import BackupManifest, read
 from barman.postgres.timeline import TimelineHistory
 from barman.postgres.wal_name import BackupLabelName, HistoryName, PartialSegment, WalSegment, parse_wal_name
-from barman.process import is_alive
-from barman.restore.facts import ArchiveFacts, BackupFacts, Damage, PlaceFacts, SourceTree, WalFacts, is_inside
-from barman.restore.marker import MARKER_NAME, Marker, parse_marker
+from barman.restore.facts import ArchiveFacts, BackupFacts, Damage, SourceTree, WalFacts
 from barman.restore.wals import WalArchive, run_ends
+from barman.typing import TYPE_CHECKING
 from barman.wal.header import judge
 
 if TYPE_CHECKING:
@@ -28,8 +25,6 @@ if TYPE_CHECKING:
     from barman.catalog.wal_store import WalStore
     from barman.compression.codec import CustomFilters
     from barman.restore.step import WalDelivery
-
-_LARGEST_MARKER = 1 << 20
 
 
 # -- the archive -----------------------------------------------------------------------------------------------------
@@ -218,119 +213,3 @@ def _compare_manifest(root: str, sizes: Mapping[str, int]) -> Damage:
         missing += size is None
         resized += size is not None
     return Damage(missing, resized, example)
-
-
-# -- places ----------------------------------------------------------------------------------------------------------
-
-
-def gather_place(path: str, repository: Iterable[str], known: Callable[[str], bool] | None = None) -> PlaceFacts:
-    """Look at a directory that a restore wants to fill.
-
-    `known` tells whether a relative path is one that a restore of this backup makes; asked only about the content of a
-    destination that an unfinished restore left, where it finds the foreign ones.
-    """
-    real = os.path.realpath(path)
-    holder = next((item for item in repository if is_inside(real, os.path.realpath(item))), None)
-    above = _nearest_existing(real)
-    device, free = os.stat(above).st_dev, _free_bytes(above)
-    cluster = data_directory.enclosing_data_directory(real)
-    problem = ""
-    if not os.path.lexists(path):
-        if not os.path.isdir(above):
-            problem = f"'{above}' is not a directory"
-        elif not os.access(above, os.W_OK | os.X_OK):
-            problem = f"'{above}' is not writable"
-        return PlaceFacts(
-            path,
-            real,
-            problem=problem,
-            enclosing_cluster=cluster,
-            enclosing_repository=holder,
-            device=device,
-            free=free,
-        )
-    if not os.path.isdir(path):
-        return PlaceFacts(
-            path, real, exists=True, enclosing_cluster=cluster, enclosing_repository=holder, device=device
-        )
-    try:
-        names = tuple(sorted(_names(path)))
-    except OSError as error:
-        names, problem = (), f"'{path}' cannot be read: {error.strerror}"
-    if not problem:
-        problem = _why_not_ours(path)
-    pid = data_directory.postmaster_pid(path)
-    marker = _read_marker(path)
-    used, foreign = (0, ()) if known is None or not names else _look_inside(path, known)
-    return PlaceFacts(
-        path,
-        real,
-        exists=True,
-        is_directory=True,
-        names=names,
-        problem=problem,
-        marker=marker,
-        has_control_file=os.path.lexists(os.path.join(path, data_directory.CONTROL_FILE)),
-        server_pid=pid if pid is not None and is_alive(pid) else None,
-        enclosing_cluster=cluster,
-        enclosing_repository=holder,
-        device=device,
-        free=free,
-        used=used,
-        foreign=foreign,
-    )
-
-
-def _why_not_ours(path: str) -> str:
-    """Return why this process cannot fill a directory and give it the mode that PostgreSQL demands; "" if it can."""
-    if not os.access(path, os.W_OK | os.X_OK):
-        return f"'{path}' is not writable"
-    if os.geteuid() not in (0, os.stat(path).st_uid):
-        return f"'{path}' belongs to another user, so its permissions cannot be set"
-    return ""
-
-
-def _names(path: str) -> list[str]:
-    names = os.listdir(path)
-    # What mkfs leaves in the root of a file system is nobody's data, and neither is a marker that never got its name.
-    return [
-        name
-        for name in names
-        if not (name == "lost+found" and os.path.ismount(path))
-        and not (is_temporary(name) and name.startswith(f".{MARKER_NAME}."))
-    ]
-
-
-def _nearest_existing(path: str) -> str:
-    while not os.path.lexists(path):
-        path = os.path.dirname(path)
-    return path
-
-
-def _free_bytes(path: str) -> int | None:
-    try:
-        facts = os.statvfs(path)
-    except OSError:
-        return None
-    return facts.f_bavail * facts.f_frsize
-
-
-def _read_marker(path: str) -> Marker | None:
-    try:
-        with open(os.path.join(path, MARKER_NAME), encoding="utf-8", errors="replace") as file:
-            return parse_marker(file.read(_LARGEST_MARKER))
-    except OSError:
-        return None
-
-
-def _look_inside(path: str, known: Callable[[str], bool]) -> tuple[int, tuple[str, ...]]:
-    used = 0
-    foreign = []
-    try:
-        for entry in walk(path):
-            used += entry.size if entry.is_file else 0
-            if not known(entry.relative) and not is_temporary(os.path.basename(entry.relative)):
-                foreign.append(entry.relative)
-    except OSError as error:
-        foreign.append(f"{error.filename} ({error.strerror})")
-    return used, tuple(foreign)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman.backup.formats import reasons_against_restore
 from barman.postgres import data_directory
 from barman.restore.facts import is_inside, shown_names
+from barman.typing import TYPE_CHECKING
 from barman.units import format_size
 
 if TYPE_CHECKING:
@@ -62,10 +61,13 @@ def _judge_content(backup: BackupFacts, who: str) -> list[str]:
     return refusals
 
 
-def judge_place(place: PlaceFacts, marker: Marker, *, what: str, left: Marker | None) -> list[str]:
+def judge_place(
+    place: PlaceFacts, marker: Marker, *, what: str, left: Marker | None, delta: bool | None = None
+) -> list[str]:
     """Return why a directory cannot be filled. Nothing that is there is ever removed to make it fit.
 
-    `marker` is what this restore would leave, `left` what an unfinished one left in the destination.
+    `marker` is what this restore would leave, `left` what an unfinished one left in the destination; `delta` tells for
+    a delta restore whether this place may be overwritten.
     """
     path = place.path
     refusals = []
@@ -79,13 +81,14 @@ def judge_place(place: PlaceFacts, marker: Marker, *, what: str, left: Marker | 
         refusals.append(f"the {what} '{path}' is not a directory")
     if place.problem:
         refusals.append(f"the {what} cannot be used: {place.problem}")
-    if refusals or place.is_free:
+    if refusals or place.is_free or delta:
         return refusals
     if left is not None and (place.marker is not None or path in left.directories):
         return _judge_unfinished(place, left, marker, what)
     return [
         f"The restore operation cannot proceed because the {what} '{path}' is not empty. It contains "
         f"{shown_names(place.names)}. Choose another directory, or empty this one"
+        + ("" if delta is None else "; a delta restore overwrites only a data directory and its own tablespaces")
     ]
 
 

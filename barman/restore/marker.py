@@ -17,9 +17,11 @@ class Marker:
     backup_id: str
     directories: tuple[str, ...] = ()
 
-    def text(self) -> str:
-        """Return the content of the marker file."""
+    def text(self, run: str = "") -> str:
+        """Return the content of the marker file; `run` tells it from that of any other run."""
         content = {"server": self.server_name, "backup_id": self.backup_id, "directories": list(self.directories)}
+        if run:
+            content["run"] = run
         return json.dumps(content, sort_keys=True) + "\n"
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING
 
 from barman.errors import RestoreRefused
 from barman.postgres import data_directory
 from barman.postgres.recovery_settings import settings_file
 from barman.postgres.wal_name import HistoryName, PartialSegment, parse_wal_name
+from barman.restore.facts import shown_names
 from barman.restore.judge import judge_overlap, judge_place, judge_space
 from barman.restore.layouts import Layouts, is_recovery_steered
 from barman.restore.marker import Marker
 from barman.restore.recovery import recovery_settings
+from barman.restore.stale import is_own_tablespace, judge_delta, stale_trees
 from barman.restore.step import (
     CopyTrees,
     DeliverWal,
@@ -20,6 +21,7 @@ from barman.restore.step import (
     LinkTablespaces,
     PrepareDestination,
     RecordOrigin,
+    RemoveStale,
     Step,
     SyncPlaces,
     TreeCopy,
@@ -27,6 +29,7 @@ from barman.restore.step import (
     WriteSettings,
 )
 from barman.restore.wal_plan import GAP_HINT, WalPlan
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 
     from barman.catalog.backup_info import BackupInfo
     from barman.catalog.layout import Layout
-    from barman.restore.facts import ArchiveFacts, BackupFacts, PlaceFacts, WalFacts
+    from barman.restore.facts import ArchiveFacts, BackupFacts, PlaceFacts, SourceTree, WalFacts
     from barman.restore.request import RestoreRequest
     from barman.restore.target import RecoveryTarget
     from barman.restore.wals import WalChain
@@ -42,7 +45,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Everything that a plan is made from; `refusals` are reasons that were found on the way."""
+    """Everything that a plan is made from; `refusals` are reasons that were found on the way.
+
+    Without `places`, the host of the destination could not be looked at: a refusal says why, and `hint` what helps.
+    """
 
     backup: BackupFacts
     archive: ArchiveFacts
@@ -52,6 +58,7 @@ class Gathered:
     wal: WalFacts
     places: Mapping[str, PlaceFacts]
     refusals: tuple[str, ...] = ()
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +96,19 @@ def plan_restore(request: RestoreRequest, target: RecoveryTarget, gathered: Gath
     backup, layouts, wal_plan = gathered.backup, gathered.layouts, gathered.wal_plan
     info, data, chain = backup.info, backup.data, wal_plan.chain
     marker = Marker(info.server_name, info.backup_id, layouts.directories)
-    reasons = _reasons(gathered, marker)
+    reasons = _reasons(request, gathered, marker)
     if reasons or chain is None or data is None or info.pg_version is None:
-        raise RestoreRefused(reasons, hint=GAP_HINT if wal_plan.gap else "")
+        raise RestoreRefused(reasons, hint=gathered.hint or (GAP_HINT if wal_plan.gap else ""))
+    place = gathered.places[layouts.destination]
+    stale, left = stale_trees(backup, layouts, gathered.places) if request.delta else ((), ())
     recovery = recovery_settings(request, info, target, chain.history, gathered.archive.archive, layouts)
     version = info.pg_version
     custom = None if version.has_recovery_conf else request.recovery_conf_filename
     steps: list[Step] = [
-        PrepareDestination(layouts.destination, layouts.directories, marker),
-        CopyTrees(_trees(backup, layouts), request.jobs),
+        PrepareDestination(layouts.destination, layouts.directories, marker, place.marker_text, place.has_control_file),
+        *([RemoveStale(stale)] if stale else []),
+        # What an unfinished restore left may have the right size and time and not the content, after a power loss.
+        CopyTrees(_trees(request, backup, layouts), request.jobs, request.delta or _resumes_remotely(request, place)),
         LinkTablespaces(layouts.destination, layouts.links),
         RecordOrigin(layouts.destination, info.backup_id, backup.record),
     ]
@@ -106,39 +117,66 @@ def plan_restore(request: RestoreRequest, target: RecoveryTarget, gathered: Gath
         partial = any(item.source.endswith(".partial") for item in gathered.files)
         steps.append(DeliverWal(layouts.wal_directory, gathered.files, marks, partial, request.jobs))
     steps += [
-        WriteSettings(layouts.destination, version, custom or settings_file(version), recovery),
-        SyncPlaces((layouts.destination, *layouts.directories), request.jobs),
+        WriteSettings(data.root, layouts.destination, version, custom or settings_file(version), recovery),
+        SyncPlaces((layouts.destination, *layouts.directories, *_inner(request, data, layouts)), request.jobs),
         LandControlFile(posixpath.join(data.root, data_directory.CONTROL_FILE), layouts.destination),
     ]
     unused = request.recovery_conf_filename if version.has_recovery_conf else None
     ignored = f"--recovery-conf-filename has no effect on PostgreSQL {version.major_text}" if unused else ""
-    notes = (ignored, *gathered.archive.notes, backup.damage.note, *wal_plan.warnings)
+    stays = f"no part of the backup, and left alone in '{layouts.destination}': {shown_names(left)}" if left else ""
+    notes = (ignored, stays, *gathered.archive.notes, backup.damage.note, *wal_plan.warnings)
     warnings = tuple(note for note in notes if note)
     return RestorePlan(request, info, target, chain.timeline, layouts, tuple(steps), warnings)
 
 
-def _reasons(gathered: Gathered, marker: Marker) -> list[str]:
+def _resumes_remotely(request: RestoreRequest, place: PlaceFacts) -> bool:
+    return request.remote_ssh_command is not None and place.marker is not None
+
+
+def _inner(request: RestoreRequest, data: SourceTree, layouts: Layouts) -> tuple[str, ...]:
+    """Return the directories of a data directory that may be mount points: only where one was there before."""
+    if not request.delta:
+        return ()
+    return tuple(posixpath.join(layouts.destination, name) for name in data.directories if "/" not in name)
+
+
+def _reasons(request: RestoreRequest, gathered: Gathered, marker: Marker) -> list[str]:
     layouts = gathered.layouts
     reasons = [*gathered.refusals, *gathered.wal_plan.refusals, *gathered.wal.refusals]
     if gathered.wal_plan.chain is None:
         # A history that cannot be read may be why no timeline leads there.
         reasons += gathered.archive.notes
+    if not gathered.places:
+        return list(dict.fromkeys(reasons))
     left = gathered.places[layouts.destination].marker
     for path, place in gathered.places.items():
-        reasons += judge_place(place, marker, what=layouts.name_of(path), left=left)
+        delta = None if not request.delta else _may_be_overwritten(place, gathered, marker)
+        reasons += judge_place(place, marker, what=layouts.name_of(path), left=left, delta=delta)
     reasons += judge_overlap(layouts, gathered.places)
+    if request.delta:
+        reasons += judge_delta(gathered.backup, layouts, gathered.places)
     if gathered.backup.data is not None:
         reasons += judge_space(gathered.backup, layouts, gathered.wal, gathered.places)
     return list(dict.fromkeys(reasons))
 
 
-def _trees(backup: BackupFacts, layouts: Layouts) -> tuple[TreeCopy, ...]:
+def _may_be_overwritten(place: PlaceFacts, gathered: Gathered, marker: Marker) -> bool:
+    """Tell whether a place holds what a delta restore is for: a cluster of this server, or its tablespace."""
+    layouts = gathered.layouts
+    destination = gathered.places[layouts.destination]
+    if place.path == layouts.destination:
+        return place.is_cluster if place.marker is None else place.marker.server_name == marker.server_name
+    return any(is_own_tablespace(place, link.oid, destination) for link in layouts.links if link.location == place.path)
+
+
+def _trees(request: RestoreRequest, backup: BackupFacts, layouts: Layouts) -> tuple[TreeCopy, ...]:
     """Return what is copied where: tablespaces first, the data directory last."""
+    limit, limits = request.bandwidth_limit, request.tablespace_bandwidth_limit
     trees = [
-        TreeCopy(source, link.location)
+        TreeCopy(source, link.location, limits.get(link.name, limit))
         for link in layouts.links
         if (source := backup.tablespaces.get(link.oid)) is not None
     ]
     if backup.data is not None:
-        trees.append(TreeCopy(backup.data, layouts.destination))
+        trees.append(TreeCopy(backup.data, layouts.destination, limit))
     return tuple(trees)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
 
 from barman.postgres.recovery_settings import RecoverySettings
 from barman.restore.layouts import Layouts, is_recovery_steered
 from barman.restore.timelines import written_timeline
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from barman.catalog.backup_info import BackupInfo
@@ -62,6 +62,9 @@ def _commands(
     if request.get_wal:
         if request.restore_command is not None:
             return request.restore_command, "", ""
+        if request.remote_ssh_command is not None:
+            comment = "The 'barman-wal-restore' command is provided in the 'barman-cli' package"
+            return wal_restore_command(request, server_name), comment, ""
         comment = f"The 'barman get-wal' command must run as '{request.barman_user}' user"
         return get_wal_command(request, server_name), comment, ""
     if is_recovery_steered(request, target):
@@ -88,6 +91,26 @@ def get_wal_command(request: RestoreRequest, server_name: str) -> str:
     words += [_for_shell(server_name), "%f", ">", "%p"]
     if not request.standby_mode:
         words.append("|| exit $(($? == 99 ? 1 : 126))")
+    return " ".join(words)
+
+
+def wal_restore_command(request: RestoreRequest, server_name: str) -> str:
+    """Return the restore_command of a server on another host, which reaches this one over ssh.
+
+    The program tells an archive that has no such file from one that cannot be used, and waits for the latter. A standby
+    gets no unfinished segments: it would take them for whole ones and not ask again.
+    """
+    words = ["barman-wal-restore"]
+    if not request.standby_mode:
+        words.append("-P")
+    words += ["-U", _for_shell(request.barman_user)]
+    if request.barman_port is not None:
+        words += ["--port", str(request.barman_port)]
+    if request.config_file is not None:
+        words += ["-c", _for_shell(request.config_file)]
+    words += [_for_shell(request.barman_host), _for_shell(server_name), "%f", "%p"]
+    if request.jobs > 1:
+        words += ["-p", str(request.jobs)]
     return " ".join(words)
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from barman.values import dataclass
+from barman.typing import TYPE_CHECKING
+from barman.values import dataclass, field
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +14,8 @@ class RestoreRequest:
     """The arguments of one `restore`, with configured defaults filled in.
 
     `backup` is an id, a name, a shortcut or `auto`; `tablespaces` are the `NAME:LOCATION` rules; `config_file` is the
-    configuration file that the generated `restore_command` must name, None when the default one is in use.
+    configuration file that the generated `restore_command` must name, None when the default one is in use. What follows
+    `remote_ssh_command` matters on another host only; `barman_port` is where the restored server finds Barman's sshd.
     """
 
     backup: str
@@ -33,5 +38,17 @@ class RestoreRequest:
     allow_missing_wal: bool = False
     skip_archive_wal: bool = False
     jobs: int = 1
+    delta: bool = False
+    remote_ssh_command: str | None = None
+    staging_path: str | None = None
+    network_compression: bool = False
+    bandwidth_limit: int | None = None
+    tablespace_bandwidth_limit: Mapping[str, int] = field(default_factory=dict)
+    start_batch_size: int = 10
+    start_batch_period: float = 1.0
+    retry_times: int = 0
+    retry_sleep: float = 30.0
+    barman_port: int | None = None
     config_file: str | None = None
     barman_user: str = "barman"
+    barman_host: str = "localhost"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
 
 from barman.clock import monotonic, now, timestamp
 from barman.config.unserved import hook_warning
@@ -14,15 +13,18 @@ from barman.report import MemoryReporter
 from barman.restore.claim import claimed
 from barman.restore.execute import execute
 from barman.restore.facts import PlaceFacts, WalFacts, is_inside
-from barman.restore.gather import gather_archive, gather_backup, gather_place, look_at_wal, read_histories
+from barman.restore.gather import gather_archive, gather_backup, look_at_wal, read_histories
 from barman.restore.judge import judge_backup
 from barman.restore.layouts import Layouts, is_recovery_steered, known_paths, lay_out
+from barman.restore.places import gather_place
 from barman.restore.plan import Gathered, RestorePlan, deliveries, plan_restore
 from barman.restore.result import RestoreResult
 from barman.restore.select import AUTO, select_backup
 from barman.restore.target import RecoveryTarget, parse_target
 from barman.restore.wal_plan import plan_wal
 from barman.restore.workbench import Workbench
+from barman.typing import TYPE_CHECKING
+from barman.values import dataclass, replace
 from barman.wal.archiver import archive_wal, configured_filters
 
 if TYPE_CHECKING:
@@ -33,17 +35,42 @@ if TYPE_CHECKING:
     from barman.compression.codec import CustomFilters
     from barman.report import Reporter
     from barman.restore.facts import BackupFacts
+    from barman.restore.remote.session import Remote
     from barman.restore.request import RestoreRequest
     from barman.restore.step import WalDelivery
     from barman.server.server import Server
 
 
 def restore(server: Server, request: RestoreRequest, reporter: Reporter, repository: tuple[str, ...]) -> RestoreResult:
-    """Restore a backup on this host and emit the result.
+    """Restore a backup on this host, or on the one that `remote_ssh_command` leads to, and emit the result.
 
-    `repository` are directories in which nothing may be restored. Needs no server and no network. Raises RestoreRefused
-    before anything is changed, BarmanError when a step fails; then the destination cannot be started.
+    `repository` are directories in which nothing may be restored. Needs no server, and no network but the one to the
+    destination. Raises RestoreRefused before anything is changed, BarmanError when a step fails; then the destination
+    cannot be started.
     """
+    around = Circumstances(repository, configured_filters(server.config))
+    if request.remote_ssh_command is None:
+        return _restore(server, request, reporter, around)
+    # Only when it is needed: a local restore does not pay for its modules.
+    from barman.restore.remote.session import Remote
+
+    remote = Remote.to(request.remote_ssh_command, server, request)
+    try:
+        return _restore(server, request, reporter, replace(around, remote=remote))
+    finally:
+        remote.host.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a restore happens in: where nothing may be restored, how WAL is decoded, and the other host, if any."""
+
+    repository: tuple[str, ...]
+    custom: CustomFilters | None = None
+    remote: Remote | None = None
+
+
+def _restore(server: Server, request: RestoreRequest, reporter: Reporter, around: Circumstances) -> RestoreResult:
     started, begun = now(), monotonic()
     catalog = server.catalog
     target = parse_target(request)
@@ -61,12 +88,18 @@ def restore(server: Server, request: RestoreRequest, reporter: Reporter, reposit
             raise RestoreRefused([f"backup '{info.backup_id}' of server '{info.server_name}' was deleted meanwhile"])
         info = view.backups[info.backup_id]
         backup = gather_backup(catalog, info, being_deleted=info.backup_id in view.deleting)
-        custom = configured_filters(server.config)
         layouts = lay_out(request, backup, target, [])
-        with claimed(catalog.layout, (layouts.destination, *layouts.directories)):
-            plan = make_plan(catalog, request, target, backup, repository, custom)
+        paths = (layouts.destination, *layouts.directories)
+        with ExitStack() as claims:
+            claims.enter_context(claimed(catalog.layout, paths, on=request.remote_ssh_command))
+            plan = make_plan(catalog, request, target, backup, around)
+            bench = Workbench(reporter, custom=around.custom)
+            remote = around.remote
+            if remote is not None:
+                bench.host, bench.transfer = remote.host, remote.transfer
+                # Another ssh command may lead to the same directories.
+                claims.enter_context(claimed(catalog.layout, remote.real_paths, on=remote.machine))
             _announce(plan, reporter)
-            bench = Workbench(reporter, custom)
             execute(plan, bench)
     result = RestoreResult(
         server_name=catalog.layout.server_name,
@@ -102,8 +135,6 @@ def _usable_options(
     request: RestoreRequest, target: RecoveryTarget, reporter: Reporter
 ) -> tuple[RestoreRequest, RecoveryTarget]:
     """Drop options that mean nothing together with others, and say so."""
-    from barman.values import replace
-
     for warning in target.warnings:
         reporter.warning(warning)
     if request.partial_wal and (request.get_wal or target.kind == "immediate"):
@@ -145,8 +176,7 @@ def make_plan(
     request: RestoreRequest,
     target: RecoveryTarget,
     backup: BackupFacts,
-    repository: tuple[str, ...],
-    custom: CustomFilters | None = None,
+    around: Circumstances,
 ) -> RestorePlan:
     """Look at everything a restore depends on and return its plan. Raises RestoreRefused; changes nothing."""
     refusals = judge_backup(backup)
@@ -160,36 +190,45 @@ def make_plan(
         files = deliveries(wal_plan.chain, archive, catalog.layout, backup.info.xlog_segment_size)
     wal = WalFacts()
     if files:
-        wal = look_at_wal(files, backup.info, custom)
-    places = _look_at_places(layouts, backup, repository)
+        wal = look_at_wal(files, backup.info, around.custom)
+    hint = ""
+    if around.remote is None:
+        places = _look_at_places(request, layouts, backup, around.repository)
+    else:
+        found, hint = around.remote.look(request, layouts, backup, around.repository, files, refusals)
+        places = {path: _without_own_cluster(place, layouts) for path, place in found.items()}
     return plan_restore(
-        request, target, Gathered(backup, archive, wal_plan, layouts, files, wal, places, tuple(refusals))
+        request, target, Gathered(backup, archive, wal_plan, layouts, files, wal, places, tuple(refusals), hint)
     )
 
 
-def _look_at_places(layouts: Layouts, backup: BackupFacts, repository: tuple[str, ...]) -> dict[str, PlaceFacts]:
-    destination = gather_place(layouts.destination, repository)
+def _look_at_places(
+    request: RestoreRequest, layouts: Layouts, backup: BackupFacts, repository: tuple[str, ...]
+) -> dict[str, PlaceFacts]:
+    destination = gather_place(layouts.destination, repository, listed=request.delta)
     places = {layouts.destination: destination}
-    unfinished = destination.marker is not None and not destination.has_control_file
+    unfinished = destination.marker is not None and not destination.has_control_file and not request.delta
     for path in (layouts.destination, *layouts.directories):
         known = known_paths(backup, layouts, path) if unfinished else None
         if path != layouts.destination or known is not None:
-            places[path] = _without_own_cluster(gather_place(path, repository, known), layouts)
+            place = gather_place(path, repository, known, listed=request.delta)
+            places[path] = _without_own_cluster(place, layouts)
     return places
 
 
 def _without_own_cluster(place: PlaceFacts, layouts: Layouts) -> PlaceFacts:
     """Forget that a tablespace lies in a data directory when that is the one being restored."""
-    from barman.values import replace
-
     inside = place.path != layouts.destination and is_inside(place.path, layouts.destination)
     return replace(place, enclosing_cluster=None) if inside else place
 
 
 def _announce(plan: RestorePlan, reporter: Reporter) -> None:
     info, request = plan.backup, plan.request
-    reporter.info(f"Starting local restore for server {info.server_name} using backup {info.backup_id}")
+    kind = "remote" if request.remote_ssh_command is not None else "local"
+    reporter.info(f"Starting {kind} restore for server {info.server_name} using backup {info.backup_id}")
     reporter.info(f"Destination directory: {request.destination}")
+    if request.remote_ssh_command is not None:
+        reporter.info(f"Remote command: {request.remote_ssh_command}")
     if info.status != "DONE" and not request.get_wal:
         reporter.warning(
             f"IMPORTANT: backup '{info.backup_id}' is {info.status}: not all WAL that it needs was archived when it "

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 
 if TYPE_CHECKING:
@@ -15,11 +14,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PrepareDestination:
-    """Make the directories, mark them as unfinished, make sure that nothing in them can be started."""
+    """Make the directories, mark them as unfinished, make sure that nothing in them can be started.
+
+    `seen` is the text of the marker that was found when the destination was judged, `had_control_file` whether it could
+    be started: on another host nothing else tells that nobody came in between.
+    """
 
     destination: str
     directories: tuple[str, ...]
     marker: Marker
+    seen: str = ""
+    had_control_file: bool = False
 
     def describe(self) -> str:
         """Say what the step does."""
@@ -27,19 +32,44 @@ class PrepareDestination:
 
 
 @dataclass(frozen=True, slots=True)
+class StaleTree:
+    """Files, links and directories below `root` that the backup does not have, directories from the inside out."""
+
+    root: str
+    files: tuple[str, ...]
+    directories: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveStale:
+    """Remove from a cluster that is overwritten what the backup does not have: exactly these paths."""
+
+    trees: tuple[StaleTree, ...]
+
+    def describe(self) -> str:
+        """Say what the step does."""
+        return "remove what the backup does not have from " + ", ".join(f"'{tree.root}'" for tree in self.trees)
+
+
+@dataclass(frozen=True, slots=True)
 class TreeCopy:
-    """One source directory and where it goes."""
+    """One source directory and where it goes; `bandwidth_limit` in kB/s, for another host."""
 
     source: SourceTree
     target: str
+    bandwidth_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CopyTrees:
-    """Copy the files of the backup, all but the control file."""
+    """Copy the files of the backup, all but the control file.
+
+    With `compare` only those whose content differs from what is there; a file that stays is not written to.
+    """
 
     trees: tuple[TreeCopy, ...]
     jobs: int
+    compare: bool = False
 
     def describe(self) -> str:
         """Say what the step does."""
@@ -106,8 +136,12 @@ class DeliverWal:
 
 @dataclass(frozen=True, slots=True)
 class WriteSettings:
-    """Disable what would make the copy act as the old cluster, then write the settings of the recovery."""
+    """Disable what would make the copy act as the old cluster, then write the settings of the recovery.
 
+    `source` is the data directory of the backup: what the destination, on another host, has by now.
+    """
+
+    source: str
     destination: str
     version: PgVersion
     settings_file: str
@@ -144,6 +178,7 @@ class LandControlFile:
 
 Step = (
     PrepareDestination
+    | RemoveStale
     | CopyTrees
     | LinkTablespaces
     | RecordOrigin

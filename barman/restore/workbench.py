@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from barman.clock import monotonic
 from barman.report import Progress
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass, field
 
 if TYPE_CHECKING:
     from barman.compression.codec import CustomFilters
     from barman.report import Reporter
+    from barman.restore.remote.transfer import Transfer
     from barman.restore.result import SettingNote
+    from barman.transport.host import Host
 
 
 @dataclass(slots=True)
@@ -19,10 +20,20 @@ class Workbench:
     """The one mutable thing of a restore."""
 
     reporter: Reporter
+    host: Host | None = None
+    """The host that is restored to; None for this one."""
+    transfer: Transfer | None = None
     custom: CustomFilters | None = None
     changes: list[SettingNote] = field(default_factory=list)
     warnings: list[SettingNote] = field(default_factory=list)
     missing_files: list[str] = field(default_factory=list)
+
+    @property
+    def remote(self) -> tuple[Host, Transfer]:
+        """Return the other host and the way there."""
+        assert self.host is not None
+        assert self.transfer is not None
+        return self.host, self.transfer
 
     def meter(self, label: str, total: int | None, unit: str = "bytes") -> Meter:
         """Return a progress meter."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
 
 from barman.errors import FileFailed, FileMissing
 from barman.fs import durable
 from barman.process import last_line
+from barman.typing import TYPE_CHECKING, Protocol
 from barman.values import dataclass
 
 if TYPE_CHECKING:
@@ -363,29 +363,50 @@ class RemoteFiles:
 
     def _ask(self, verb: str, path: str, script: str, *values: str, stdin: bytes | None = None) -> bytes:
         """Run a script with values as `$1`, `$2` … and return what it prints."""
-        host = self._runner.description
-        done = self._runner.run(
-            ["/bin/sh", "-c", _PREAMBLE + script, "sh", *values],
-            stdin=stdin,
-            deadline=self._deadline,
-            check=False,
-            doing=f"trying to {verb} '{path}'",
-        )
-        _, mark, answer = done.stdout.partition(_MARK)
-        if done.returncode == _MISSING:
-            raise FileMissing(f"cannot {verb} '{path}' on {host}: No such file or directory")
-        if done.returncode != 0:
-            raise FileFailed(f"cannot {verb} '{path}' on {host}: {_reason(done.error_text)}")
-        if not mark:
-            raise self._unreadable(verb, path, done.stdout)
-        return answer
+        return run_script(self._runner, f"{verb} '{path}'", script, values, stdin=stdin, deadline=self._deadline)
 
     def _unreadable(self, verb: str, path: str, answer: bytes) -> FileFailed:
-        shown = answer[-200:].decode("utf-8", "replace").strip()
-        return FileFailed(
-            f"cannot {verb} '{path}' on {self._runner.description}: unexpected answer '{shown}'",
-            hint="The shell of the ssh user must run commands as they are given.",
-        )
+        return _unexpected(self._runner, f"{verb} '{path}'", answer)
+
+
+def run_script(
+    runner: CommandRunner,
+    doing: str,
+    script: str,
+    values: Sequence[str],
+    *,
+    stdin: bytes | None = None,
+    deadline: Deadline | None = None,
+) -> bytes:
+    """Run a script of the POSIX shell with values as `$1`, `$2` … and return what it prints.
+
+    The script may call `missing PATH` (ends it when the path does not exist), `refuse TEXT` and `flush [PATH...]`
+    (makes files and directories durable). `doing` says in messages what cannot be done. Raises FileMissing, FileFailed
+    with the script's own words, and what the runner raises.
+    """
+    done = runner.run(
+        ["/bin/sh", "-c", _PREAMBLE + script, "sh", *values],
+        stdin=stdin,
+        deadline=deadline,
+        check=False,
+        doing=f"trying to {doing}",
+    )
+    _, mark, answer = done.stdout.partition(_MARK)
+    if done.returncode == _MISSING:
+        raise FileMissing(f"cannot {doing} on {runner.description}: No such file or directory")
+    if done.returncode != 0:
+        raise FileFailed(f"cannot {doing} on {runner.description}: {_reason(done.error_text)}")
+    if not mark:
+        raise _unexpected(runner, doing, done.stdout)
+    return answer
+
+
+def _unexpected(runner: CommandRunner, doing: str, answer: bytes) -> FileFailed:
+    shown = answer[-200:].decode("utf-8", "replace").strip()
+    return FileFailed(
+        f"cannot {doing} on {runner.description}: unexpected answer '{shown}'",
+        hint="The shell of the ssh user must run commands as they are given.",
+    )
 
 
 def _reason(text: str) -> str:

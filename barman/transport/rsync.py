@@ -234,7 +234,12 @@ def judge(returncode: int, stderr: str) -> Verdict:
 
 def _cause(lines: Sequence[str]) -> str:
     """Return the line that says why: what comes before rsync's summary, which only counts bytes and line numbers."""
-    telling = [line for line in lines if not line.startswith(("rsync error:", "rsync: connection unexpectedly"))]
+    telling = [
+        line
+        for line in lines
+        # That the other side went away is what became of its own failure, which it has told.
+        if not line.startswith(("rsync error:", "rsync: connection unexpectedly")) and "error: Broken pipe" not in line
+    ]
     chosen = telling or list(lines)
     return chosen[-1] if chosen else "no message"
 

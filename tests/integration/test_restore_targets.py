@@ -223,7 +223,7 @@ def test_refusals_name_every_reason_and_touch_nothing(story: Story) -> None:
         (("--target-time", "whenever"), "Unable to parse the target time parameter 'whenever'"),
         (("--target-action", "pause"), "Can't enable recovery target action when PITR is not required"),
         (("--tablespace", "none:/tmp/x"), "Invalid tablespace name 'none'"),
-        (("--remote-ssh-command", "ssh nowhere"), "--remote-ssh-command is not supported"),
+        (("--remote-ssh-command", "ssh nowhere.invalid"), "the destination host cannot be used: 'ssh nowhere.invalid'"),
     ):
         done = story.home.run("restore", "pg", story.backup, str(story.directory / "absent"), *options)
         assert done.rc == 1, done

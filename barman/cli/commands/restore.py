@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING
 
 from barman.cli.arguments import BACKUP_ID_HELP, add_server, at_least
 from barman.errors import BarmanError
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,8 @@ _TUNE_A_TRANSFER = (
     "jobs-start-batch-period",
     "recovery-option-port",
 )
-_TUNE_STAGING = ("staging-path", "staging-location", "local-staging-path", "recovery-staging-path", "combine-mode")
+_PATIENCE_SECONDS = 3.0
+_TUNE_STAGING = ("staging-location", "local-staging-path", "recovery-staging-path", "combine-mode")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,9 +108,17 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="restore a tablespace to another directory; may be given several times",
     )
-    parser.add_argument("--remote-ssh-command", metavar="COMMAND", help="restore to another host (not supported yet)")
     parser.add_argument(
-        "--staging-path", metavar="DIR", type=_absolute, help="where backups are unpacked or combined (no effect yet)"
+        "--remote-ssh-command",
+        metavar="COMMAND",
+        type=_ssh_command,
+        help="restore to the host that this ssh command leads to ('ssh postgres@host'); it needs rsync",
+    )
+    parser.add_argument(
+        "--staging-path",
+        metavar="DIR",
+        type=_absolute,
+        help="remote restores: where compressed WAL is unpacked on this host (default: TMPDIR, /tmp)",
     )
     parser.add_argument(
         "--staging-location", choices=("local", "remote"), help="host of the staging path (no effect yet)"
@@ -126,7 +135,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         dest="delta_restore",
         action="store_true",
         default=None,
-        help="overwrite what differs in a destination that is not empty (not supported yet)",
+        help="overwrite a cluster of the same server: copy only what differs, remove what the backup does not have",
     )
     parser.add_argument(
         "--no-delta-restore", dest="delta_restore", action="store_false", help="demand an empty destination"
@@ -189,12 +198,13 @@ def _absolute(text: str) -> str:
 
 
 def run(args: argparse.Namespace, context: Context) -> None:
-    """Restore one backup on this host."""
+    """Restore one backup on this host or another one."""
     server = context.server(args.server_name, disabled="error")
     if server is None:
         return
     _refuse_what_is_not_built(args)
-    for warning in _without_effect(args):
+    remote = args.remote_ssh_command is not None
+    for warning in _without_effect(args, remote=remote):
         context.reporter.warning(warning)
     from barman.restore.run import restore
 
@@ -221,8 +231,6 @@ def _refuse_what_is_not_built(args: argparse.Namespace) -> None:
     if args.staging_location == "remote" and not args.remote_ssh_command:
         raise BarmanError("--staging-location remote requires --remote-ssh-command")
     for option, given in (
-        ("--remote-ssh-command", args.remote_ssh_command),
-        ("--delta-restore", args.delta_restore),
         ("--snapshot-recovery-instance", args.snapshot_recovery_instance),
         ("--gcp-zone", args.gcp_zone),
         ("--azure-resource-group", args.azure_resource_group),
@@ -230,15 +238,15 @@ def _refuse_what_is_not_built(args: argparse.Namespace) -> None:
     ):
         if given:
             raise BarmanError(
-                f"{option} is not supported by this version", hint="Restore locally to an empty directory."
+                f"{option} is not supported by this version", hint="Restore a backup that is no snapshot."
             )
 
 
-def _without_effect(args: argparse.Namespace) -> Iterator[str]:
+def _without_effect(args: argparse.Namespace, *, remote: bool) -> Iterator[str]:
     """Yield what to tell about options that change nothing: they tune what is not done here."""
     for names, why in (
-        (_TUNE_A_TRANSFER, "the restore is local"),
-        (_TUNE_STAGING, "nothing is staged, backups are copied as they are"),
+        (() if remote else _TUNE_A_TRANSFER, "the restore is local"),
+        ((*(() if remote else ("staging-path",)), *_TUNE_STAGING), "nothing is staged, backups are copied as they are"),
     ):
         given = [f"--{name}" for name in names if getattr(args, name.replace("-", "_")) is not None]
         if given:
@@ -249,7 +257,10 @@ def _request(args: argparse.Namespace, config: ServerConfig, context: Context) -
     from barman.restore.request import RestoreRequest
 
     get_wal = "get-wal" in config.recovery_options if args.get_wal is None else args.get_wal
+    delta = "delta-restore" in config.recovery_options if args.delta_restore is None else args.delta_restore
+    compress = config.network_compression if args.network_compression is None else args.network_compression
     staging = args.staging_wal_directory
+    remote = args.remote_ssh_command is not None
     return RestoreRequest(
         backup=args.backup_id,
         destination=args.destination_directory,
@@ -270,10 +281,46 @@ def _request(args: argparse.Namespace, config: ServerConfig, context: Context) -
         recovery_conf_filename=args.recovery_conf_filename,
         allow_missing_wal=args.allow_missing_wal,
         skip_archive_wal=args.skip_archive_wal,
-        jobs=args.jobs or max(config.parallel_jobs, 2),
+        # Threads that copy on this host cost nothing; connections to another one are what was configured.
+        jobs=args.jobs or (config.parallel_jobs if remote else max(config.parallel_jobs, 2)),
+        delta=delta,
+        remote_ssh_command=args.remote_ssh_command,
+        staging_path=args.staging_path or config.staging_path,
+        network_compression=compress,
+        bandwidth_limit=config.bandwidth_limit if args.bwlimit is None else args.bwlimit,
+        tablespace_bandwidth_limit=(config.tablespace_bandwidth_limit or {}) if args.bwlimit is None else {},
+        start_batch_size=args.jobs_start_batch_size or config.parallel_jobs_start_batch_size,
+        start_batch_period=args.jobs_start_batch_period or config.parallel_jobs_start_batch_period,
+        retry_times=config.basebackup_retry_times if args.retry_times is None else args.retry_times,
+        retry_sleep=config.basebackup_retry_sleep if args.retry_sleep is None else args.retry_sleep,
+        barman_port=args.recovery_option_port,
+        barman_host=_host_name() if remote and get_wal else "",
         config_file=_named_config_file(context.config_file),
         barman_user=context.settings.barman.barman_user,
     )
+
+
+def _ssh_command(text: str) -> str:
+    from barman.errors import TransportError
+    from barman.transport.ssh_command import split_ssh_command
+
+    try:
+        split_ssh_command(text)
+    except TransportError as error:
+        raise argparse.ArgumentTypeError(error.message) from error
+    return text
+
+
+def _host_name() -> str:
+    """Return what the restored server may call this host; a name service that does not answer is not waited for."""
+    import socket
+    import threading
+
+    found = [socket.gethostname()]
+    asking = threading.Thread(target=lambda: found.append(socket.getfqdn()), daemon=True)
+    asking.start()
+    asking.join(_PATIENCE_SECONDS)
+    return found[-1]
 
 
 def _named_config_file(path: str) -> str | None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman.fs import copying, durable
+from barman.fs.comparing import copy_if_different
 from barman.postgres.data_directory import CONTROL_FILE, MANIFEST, TABLESPACE_LINKS
+from barman.typing import TYPE_CHECKING
+from barman.units import format_size
 from barman.workers import ordered_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from barman.restore.step import CopyTrees, RecordOrigin, SyncPlaces, TreeCopy
-    from barman.restore.workbench import Workbench
+    from barman.restore.workbench import Meter, Workbench
 
 _LARGE = 8 * 1024 * 1024
 _SYNC_JOBS = 8
@@ -28,8 +30,11 @@ def copy_trees(step: CopyTrees, bench: Workbench) -> None:
     meter = bench.meter("copying the backup", sum(tree.source.size for tree in step.trees))
     for tree in step.trees:
         _make_directories(tree)
-    for count in ordered_map(_copy, _files(step), step.jobs, window=step.jobs * 8):
-        meter.add(count)
+    if step.compare:
+        _copy_what_differs(step, bench, meter)
+    else:
+        for count in ordered_map(_copy, _files(step), step.jobs, window=step.jobs * 8):
+            meter.add(count)
     for tree in step.trees:
         for relative in tree.source.links:
             if os.path.dirname(relative) != TABLESPACE_LINKS:
@@ -39,6 +44,17 @@ def copy_trees(step: CopyTrees, bench: Workbench) -> None:
 
 def _copy(pair: tuple[str, str]) -> int:
     return copying.copy_file(*pair)
+
+
+def _copy_what_differs(step: CopyTrees, bench: Workbench, meter: Meter) -> None:
+    def copy(pair: tuple[str, str]) -> tuple[int, int]:
+        return os.path.getsize(pair[0]), copy_if_different(*pair)
+
+    files = changed = written = 0
+    for size, count in ordered_map(copy, _files(step), step.jobs, window=step.jobs * 8):
+        meter.add(size)
+        files, changed, written = files + 1, changed + (count > 0), written + count
+    bench.reporter.info(f"{changed} of {files} files differed, {format_size(written)} copied")
 
 
 def _files(step: CopyTrees) -> Iterator[tuple[str, str]]:

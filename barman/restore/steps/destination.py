@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman.fs import copying, durable
 from barman.postgres.data_directory import CONTROL_FILE
 from barman.restore.marker import MARKER_NAME
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from barman.restore.step import LandControlFile, PrepareDestination
+    from barman.restore.step import LandControlFile, PrepareDestination, RemoveStale
     from barman.restore.workbench import Workbench
 
 _SETTINGS_LEFT = ("recovery.signal", "standby.signal", "recovery.conf")
@@ -29,6 +29,17 @@ def prepare_destination(step: PrepareDestination, bench: Workbench) -> None:
     for path in (step.destination, os.path.join(step.destination, os.path.dirname(CONTROL_FILE)), *step.directories):
         durable.sweep_temporaries(path)
     bench.reporter.debug(f"'{step.destination}' is ready")
+
+
+def remove_stale(step: RemoveStale, bench: Workbench) -> None:
+    """Remove the named paths; a directory that holds something else, or is a mount point, stays."""
+    for tree in step.trees:
+        durable.remove(os.path.join(tree.root, name) for name in tree.files)
+        for name in tree.directories:
+            try:
+                durable.remove_empty_directory(os.path.join(tree.root, name))
+            except OSError as error:
+                bench.reporter.debug(f"'{error.filename}' stays: {error.strerror}")
 
 
 def land_control_file(step: LandControlFile, bench: Workbench) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman.errors import BarmanError
 from barman.fs import copying, durable
@@ -12,12 +11,14 @@ from barman.postgres.conf_file import Setting
 from barman.postgres.data_directory import CONFIGURATION_FILES
 from barman.restore.facts import is_inside
 from barman.restore.result import SettingNote
+from barman.typing import TYPE_CHECKING, Protocol
 from barman.values import dataclass, field
 
 if TYPE_CHECKING:
     from barman.postgres.version import PgVersion
     from barman.restore.step import WriteSettings
     from barman.restore.workbench import Workbench
+    from barman.transport.files import Files
 
 _MAIN = "postgresql.conf"
 _AUTO = "postgresql.auto.conf"
@@ -27,7 +28,10 @@ _DEEPEST = 10
 
 @dataclass(slots=True)
 class _File:
-    """One configuration file of the destination: its name from there, what it held, and what it will hold."""
+    """One configuration file of the destination: its name from there, what it held, and what it will hold.
+
+    `path` is where it can be read: on this host, of another one's the backup has the same.
+    """
 
     name: str
     path: str
@@ -45,9 +49,9 @@ def write_settings(step: WriteSettings, bench: Workbench) -> None:
     elsewhere, `postgresql.auto.conf`, which is read last, is made to overrule it. The two main files, and every other
     one that changes, keep their old content as `FILE.origin`.
     """
-    destination = step.destination
-    bench.missing_files += [name for name in CONFIGURATION_FILES if not os.path.exists(os.path.join(destination, name))]
-    files, elsewhere = _read_all(step)
+    tree = _Tree(step.destination if bench.host is None else step.source, step.destination)
+    bench.missing_files += [name for name in CONFIGURATION_FILES if not tree.has(name)]
+    files, elsewhere = _read_all(step, tree)
     recovery_lines = () if step.recovery is None else step.recovery.lines(step.version)
     if recovery_lines:
         bench.reporter.info("Generating recovery configuration")
@@ -57,58 +61,80 @@ def write_settings(step: WriteSettings, bench: Workbench) -> None:
             files[_AUTO], step.version, keeps_restore_command=bool(step.recovery and step.recovery.restore_command)
         )
     if recovery_lines:
-        file = files.setdefault(step.settings_file, _open(destination, step.settings_file))
+        file = files.setdefault(step.settings_file, _open(tree, step.settings_file))
         file.text += "\n" + "".join(line + "\n" for line in recovery_lines)
+    writer = _LocalWriter(step.destination) if bench.host is None else _RemoteWriter(step.destination, bench.host.files)
     for file in files.values():
-        _write(file, destination)
+        _write(file, writer)
         bench.changes += file.notes
         bench.warnings += file.review
     signal = step.recovery.signal_file(step.version) if step.recovery else None
     if signal is not None:
-        path = os.path.join(destination, signal)
-        durable.write_atomic(path, b"", 0o600)
-        copying.own_like(path, destination)
+        writer.write(signal, b"", 0o600)
 
 
-def _read_all(step: WriteSettings) -> tuple[dict[str, _File], bool]:
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """A data directory that is read at `root` and lies, or will lie, at `destination`."""
+
+    root: str
+    destination: str
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is such a file, in the tree itself when that is only a copy."""
+        path = os.path.join(self.root, name)
+        return os.path.exists(path) and (self.root == self.destination or self.place(path) is not None)
+
+    def place(self, path: str) -> str | None:
+        """Return the name, from the root, of what a path in a setting leads to; None when that is outside."""
+        if self.root != self.destination and is_inside(path, self.destination):
+            path = os.path.join(self.root, os.path.relpath(path, self.destination))
+        real, root = os.path.realpath(path), os.path.realpath(self.root)
+        return os.path.relpath(real, root) if is_inside(real, root) else None
+
+
+def _read_all(step: WriteSettings, tree: _Tree) -> tuple[dict[str, _File], bool]:
     """Return the files to write, by name, and whether a part of the configuration lies outside the destination."""
     files: dict[str, _File] = {}
     names = [_MAIN, _AUTO]
     if step.settings_file not in names:
         names.append(step.settings_file)
-    elsewhere = not os.path.exists(os.path.join(step.destination, _MAIN))
+    elsewhere = not tree.has(_MAIN)
     for name in names:
         if name != _MAIN or not elsewhere:
-            elsewhere |= _read(step.destination, name, files, 0)
+            elsewhere |= _read(tree, name, files, 0)
     return files, elsewhere
 
 
-def _read(destination: str, name: str, files: dict[str, _File], depth: int) -> bool:
+def _read(tree: _Tree, name: str, files: dict[str, _File], depth: int) -> bool:
     """Read a file and what it includes; tell whether something is included from outside the destination."""
     if name in files:
         return False
     if depth > _DEEPEST:
         raise BarmanError(f"configuration files include each other too deeply at '{name}'")
-    file = _open(destination, name)
+    file = _open(tree, name)
     files[name] = file
     elsewhere = False
     for setting in file.settings:
         if setting.name in conf_file.INCLUDES:
-            for path in _included(setting, os.path.dirname(file.path)):
-                real = os.path.realpath(path)
-                root = os.path.realpath(destination)
-                if not is_inside(real, root):
+            for path in _included(setting, os.path.dirname(file.path), tree):
+                included = tree.place(path)
+                if included is None:
                     elsewhere = True
-                elif os.path.isfile(real):
-                    elsewhere |= _read(destination, os.path.relpath(real, root), files, depth + 1)
+                elif os.path.isfile(os.path.join(tree.root, included)):
+                    elsewhere |= _read(tree, included, files, depth + 1)
     return elsewhere
 
 
-def _included(setting: Setting, directory: str) -> list[str]:
+def _included(setting: Setting, directory: str, tree: _Tree) -> list[str]:
     """Return the files that an include directive names: for a directory its `*.conf`, as PostgreSQL reads them."""
     path = os.path.join(directory, setting.value)
     if setting.name != "include_dir":
         return [path]
+    place = tree.place(path)
+    if place is None:
+        return [path]
+    path = os.path.join(tree.root, place)
     try:
         names = sorted(os.listdir(path))
     except OSError:
@@ -116,8 +142,10 @@ def _included(setting: Setting, directory: str) -> list[str]:
     return [os.path.join(path, name) for name in names if name.endswith(".conf") and not name.startswith(".")]
 
 
-def _open(destination: str, name: str) -> _File:
-    path = os.path.join(destination, name)
+def _open(tree: _Tree, name: str) -> _File:
+    path = os.path.join(tree.root, name)
+    if not tree.has(name):
+        return _File(name, path, None, "")
     try:
         with open(path, "rb") as reader:
             data = reader.read(_LARGEST + 1)
@@ -151,14 +179,52 @@ def _overrule(file: _File, version: PgVersion, *, keeps_restore_command: bool) -
         file.text += f"{name} = {value}\n"
 
 
-def _write(file: _File, destination: str) -> None:
+def _write(file: _File, writer: _Writer) -> None:
     data = file.text.encode("utf-8", "surrogateescape")
     if data == file.old and file.name not in (_MAIN, _AUTO):
         return
     mode = 0o600
     if file.old is not None:
         mode = os.stat(file.path).st_mode & 0o7777
+        writer.keep(file, mode)
+    writer.write(file.name, data, mode)
+
+
+class _Writer(Protocol):
+    """Writes into a destination."""
+
+    def keep(self, file: _File, mode: int) -> None:
+        """Leave the old content as `FILE.origin`."""
+
+    def write(self, name: str, data: bytes, mode: int) -> None:
+        """Replace a file."""
+
+
+class _LocalWriter:
+    """Writes on this host."""
+
+    def __init__(self, destination: str) -> None:
+        self._destination = destination
+
+    def keep(self, file: _File, mode: int) -> None:  # noqa: ARG002  # copied with the file
         durable.sweep_temporaries(os.path.dirname(file.path))
         copying.copy_file(file.path, f"{file.path}.origin")
-    durable.write_atomic(file.path, data, mode)
-    copying.own_like(file.path, destination)
+
+    def write(self, name: str, data: bytes, mode: int) -> None:
+        path = os.path.join(self._destination, name)
+        durable.write_atomic(path, data, mode)
+        copying.own_like(path, self._destination)
+
+
+class _RemoteWriter:
+    """Writes on another host."""
+
+    def __init__(self, destination: str, files: Files) -> None:
+        self._destination = destination
+        self._files = files
+
+    def keep(self, file: _File, mode: int) -> None:
+        self.write(f"{file.name}.origin", file.old or b"", mode)
+
+    def write(self, name: str, data: bytes, mode: int) -> None:
+        self._files.write(os.path.join(self._destination, name), data, mode)

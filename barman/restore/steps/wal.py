@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from barman.compression.codec import copy_stream, decoded
 from barman.errors import WalError
 from barman.fs import copying
+from barman.typing import TYPE_CHECKING
 from barman.workers import cpu_count, ordered_map
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from barman.restore.step import DeliverWal, WalDelivery
     from barman.restore.workbench import Workbench
 
-_ARCHIVE_STATUS = "archive_status"
+ARCHIVE_STATUS = "archive_status"
 
 
 def deliver_wal(step: DeliverWal, bench: Workbench) -> None:
@@ -29,7 +29,7 @@ def deliver_wal(step: DeliverWal, bench: Workbench) -> None:
         bench.reporter.info("Copying .partial WAL files.")
     copying.ensure_directory(step.directory)
     copying.own_like(step.directory, os.path.dirname(step.directory))
-    status = os.path.join(step.directory, _ARCHIVE_STATUS)
+    status = os.path.join(step.directory, ARCHIVE_STATUS)
     copying.ensure_directory(status)
     copying.own_like(status, step.directory)
     meter = bench.meter("copying WAL", len(step.files), "segments")
@@ -51,6 +51,13 @@ def deliver_wal(step: DeliverWal, bench: Workbench) -> None:
 
 def _deliver(item: WalDelivery, directory: str, custom: CustomFilters | None) -> None:
     target = os.path.join(directory, item.name)
+    decode_wal(item, target, custom)
+    copying.own_like(target, directory)
+    copying.set_times(target, os.stat(item.source).st_mtime)
+
+
+def decode_wal(item: WalDelivery, target: str, custom: CustomFilters | None) -> None:
+    """Write a file as PostgreSQL reads it, readable for its owner only. Raises WalError, CodecError, OSError."""
     with decoded(item.source, custom) as stream, copying.new_file(target) as file:
         size = copy_stream(stream, file.write)
         if item.size is not None and size < item.size and item.source.endswith(".partial"):
@@ -59,5 +66,3 @@ def _deliver(item: WalDelivery, directory: str, custom: CustomFilters | None) ->
             size = item.size
     if item.size is not None and size != item.size:
         raise WalError(f"WAL file '{item.source}' is damaged: it has {size} bytes when decoded, not {item.size}")
-    copying.own_like(target, directory)
-    copying.set_times(target, os.stat(item.source).st_mtime)
