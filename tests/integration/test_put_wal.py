@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
+import re
 import subprocess
 import sys
 import zlib
@@ -110,10 +111,16 @@ def test_refused_files_are_listed_explained_retried_and_dropped(barman_home: Bar
     barman_home.run("put-wal", "pg", stdin=archive({NAME: DATA})).ok()
     for seed in (1, 2):
         assert barman_home.run("put-wal", "pg", stdin=archive({NAME: segment(NAME, seed=seed)})).rc == 1
-    lines = barman_home.run("wal-errors", "pg").ok().out.splitlines()
+    listed = barman_home.run("wal-errors", "pg").ok()
+    lines = listed.out.splitlines()
     assert len(lines) == 2
-    assert all(line.startswith(f"pg {NAME}.") and line.endswith("another content") for line in lines)
+    told = r" - \w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4} - Size: 1\.0 MiB - .* another content"
+    assert all(re.fullmatch(rf"pg {NAME}\.\S+\.duplicate{told}", line) for line in lines)
+    assert "'barman wal-errors pg --retry NAME'" in listed.err
+    assert "'barman wal-errors pg --drop NAME'" in listed.err
     documents = json.loads(barman_home.run("-f", "json", "wal-errors", "pg").ok().out)["pg"]
+    assert [document["size_bytes"] for document in documents] == [len(DATA)] * 2
+    assert all(document["reason"].endswith("another content") and document["time"] for document in documents)
     assert [document["wal_name"] for document in documents] == [NAME, NAME]
     assert barman_home.run("wal-errors", "pg", "--retry", NAME).rc == 1
     (incoming / NAME).unlink()

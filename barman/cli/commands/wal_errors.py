@@ -35,6 +35,12 @@ def run(args: argparse.Namespace, context: Context) -> None:
     refused = quarantine.list_refused(layout.errors_directory)
     if args.retry is None and args.drop is None:
         reporter.emit(quarantine.RefusedList(server.name, tuple(refused)))
+        if refused:
+            command = f"barman wal-errors {server.name}"
+            reporter.hint(
+                f"they are in '{layout.errors_directory}'; '{command} --retry NAME' has one judged anew, "
+                f"'{command} --drop NAME' removes it; NAME may be all"
+            )
         return
     for file in quarantine.choose(refused, args.retry or args.drop):
         if args.drop is not None:

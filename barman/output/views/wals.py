@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from barman.timestamps import format_timestamp
+from barman.timestamps import format_ctime, format_timestamp
 from barman.typing import TYPE_CHECKING, Any
 from barman.units import format_size
 
@@ -89,7 +89,8 @@ class RefusedListView:
     def console(result: RefusedList, write: Callable[[str], None]) -> None:
         """Write a line for each file, nothing if there is none."""
         for file in result.files:
-            write(f"{result.server_name} {file.name} - Size: {format_size(file.size)} - {_reason(file)}")
+            when = "" if file.time is None else f" - {format_ctime(file.time.astimezone())}"
+            write(f"{result.server_name} {file.name}{when} - Size: {format_size(file.size)} - {_reason(file)}")
 
     @staticmethod
     def json(result: RefusedList) -> dict[str, Any]:
