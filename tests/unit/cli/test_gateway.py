@@ -81,7 +81,8 @@ def test_a_name_is_compared_as_a_whole_and_quoted_as_shells_do() -> None:
         "/usr/lib/openssh/sftp-server", "cat", " ", "''",
         # what a shell would make of it
         "barman put-wal pg; rm -rf /", "barman put-wal pg;rm", "barman put-wal pg && id", "barman put-wal pg | sh",
-        "barman put-wal pg\nid", "barman put-wal pg\rid", "barman put-wal pg\0", "barman put-wal $(id)",
+        "barman put-wal pg\nid", "barman put-wal\npg", "barman\tput-wal pg",
+        "barman put-wal pg\rid", "barman put-wal pg\0", "barman put-wal $(id)",
         "barman put-wal `id`", "barman put-wal pg > /etc/passwd", "barman put-wal pg < /x",
         "barman put-wal pg &", "(barman put-wal pg)", "barman put-wal 'pg", 'barman put-wal "pg', "barman put-wal pg\\",
         "barman put-wal pg # x", "PATH=/tmp barman put-wal pg", "env barman put-wal pg", "exec barman put-wal pg",
