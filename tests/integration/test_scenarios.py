@@ -6,13 +6,15 @@ on, lose the cluster, recover to a moment and to the last row, locally and onto 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from tests.support.fix_hosts import Page, TwoHosts
 from tests.support.fix_postgres import ClusterFactory, require_version, wait_until
+from tests.support.fix_sshd import USER as DATABASE_USER
 from tests.support.fix_sshd import SshdFactory
 
 Rows = list[tuple[int, str]]
@@ -90,27 +92,39 @@ class Story:
         """Whether the receiver has completed a segment."""
         return name in self.hosts.files("streaming")
 
-    def recover(self, *options: str, remote: bool) -> Rows:
-        """The ledger after a recovery by the page's user; a remote one is started as it was left."""
-        if remote:
-            place = self.factory.scratch() / "restored"
-            options = ("--remote-ssh-command", self.hosts.adapted("ssh postgres@pg.example.com"), *options)
-        else:
-            place = self.hosts.home / f"restored{time.monotonic_ns()}"
-        self.hosts.barman("recover", *options, "pg", "latest", str(place)).ok()
+    def ledger_of(self, place: Path) -> Rows:
+        """Start what was recovered, and read."""
         cluster = self.factory.adopt(self.pg.version, place)
         wait_until(lambda: not cluster.value("SELECT pg_is_in_recovery()"), "the recovery ends")
         rows = cluster.ledger()
         cluster.stop("immediate")
         return rows
 
+    def recover(self, place: Path, *options: str) -> None:
+        self.hosts.barman("recover", *options, "pg", "latest", str(place)).ok()
+
     def recover_all(self) -> None:
-        """To the moment and to the last row, here and there, from the same backup."""
+        """To the moment and to the last row, here and onto the database host, all at once from the same backup."""
         self.pg.destroy()
+        there = ("--remote-ssh-command", self.hosts.adapted("ssh postgres@pg.example.com"))
         to_the_moment = ("--target-time", self.moment, "--target-action", "promote")
-        for remote in (False,):
-            assert self.recover(*to_the_moment, remote=remote) == self.rows
-            assert self.recover(remote=remote) == self.last_rows
+        expected: dict[Path, Rows] = {}
+        with ThreadPoolExecutor() as threads:
+            started = []
+            for target, rows in ((to_the_moment, self.rows), ((), self.last_rows)):
+                for place, options in (
+                    (self.hosts.home / f"restored{len(rows)}", target),
+                    (self.factory.scratch() / "restored", (*there, *target)),
+                ):
+                    expected[place] = rows
+                    started.append(threads.submit(self.recover, place, *options))
+            for task in started:
+                task.result()
+        assert {len(rows) for rows in expected.values()} == {25, 30}
+        for place, rows in expected.items():
+            if place.parent != self.hosts.home:
+                assert place.owner() == DATABASE_USER  # ready to be started as it is
+            assert self.ledger_of(place) == rows, place
 
 
 SetUp = Callable[..., Story]
