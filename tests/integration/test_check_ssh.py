@@ -30,7 +30,7 @@ def test_a_refused_key_is_named_with_what_to_do(rsync_home: BarmanHome, sshd: Ss
     sshd.authorize("")
     line = lines(rsync_home)["ssh"]
     assert line.startswith(f"FAILED (Connection failed using '{sshd.command} -o BatchMode=yes' return code 255: ")
-    assert "Permission denied" in line
+    assert "Permission denied (publickey). The host accepts none of this user's keys." in line
     assert "authorized_keys" in line
 
 
@@ -48,7 +48,7 @@ def test_noise_of_the_remote_shell_fails(rsync_home: BarmanHome, sshd: Sshd) -> 
     found = lines(rsync_home)
     assert found["ssh"] == "OK (PostgreSQL server)"
     assert found["ssh output clean"] == (
-        "FAILED (the configured ssh_command must not add anything to the remote command output)"
+        "FAILED (the configured ssh_command must not add anything to the remote command output; it added 'Welcome')"
     )
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from barman.process import Completed
 
 _EXCLUSIVE = "exclusive_backup"
+_SHOWN = 60
+"""How much of what a shell says is repeated in a line."""
 
 
 def _method(*names: str) -> Callable[[ServerConfig], bool]:
@@ -67,7 +69,7 @@ def ssh(context: CheckContext) -> Outcome:
         return failed(f"{using} return code {answer.returncode}{_last_words(answer)}")
     reason = answer.reason if isinstance(answer, Unreachable) else answer.message
     code = answer.returncode if isinstance(answer, Unreachable) else None
-    return failed(f"{using} return code {code}: {reason}" + (f"; {answer.hint}" if answer.hint else ""))
+    return failed(f"{using} return code {code}: {reason.rstrip('.')}" + (f". {answer.hint}" if answer.hint else ""))
 
 
 @check("ssh output clean", applies=_uses_ssh)
@@ -76,7 +78,8 @@ def ssh_output_clean(context: CheckContext) -> Outcome | None:
     done = _on_host(context, ["true"]) if _ssh_command(context) else None
     if done is None or isinstance(done, TransportError) or done.returncode != 0 or not (done.stdout or done.stderr):
         return None
-    return failed("the configured ssh_command must not add anything to the remote command output")
+    said = (done.stdout or done.stderr).decode(errors="replace").strip()[:_SHOWN]
+    return failed(f"the configured ssh_command must not add anything to the remote command output; it added {said!r}")
 
 
 @check("backup_label", applies=_method("rsync"))
