@@ -155,6 +155,7 @@ class RsyncExecutor:
         if plan.manifest:
             record.action = "writing backup manifest"
             self._write_manifest(plan, record, reporter)
+        take_back_word(server.catalog.layout, record.backup_id)
         return BackupOutcome(
             label=end.label.text,
             timeline=end.label.timeline,
@@ -190,7 +191,6 @@ class RsyncExecutor:
         copier = Copier(host, plan.options, reporter, watch)
         statistics = copier.copy(copy_plan, self._references(plan, copy_plan, record))
         copying.sync_places([layout.backup_directory_of(record.backup_id)], plan.options.jobs)
-        take_back_word(layout, record.backup_id)
         host.close()
         reporter.info(f"Copy done (time: {format_age(statistics.total_seconds)})")
         return statistics
