@@ -126,6 +126,27 @@ def test_a_backup_of_ours_is_restored_by_the_original(
     assert_same(cluster, rows)
 
 
+def test_a_backup_with_rsync_of_ours_is_verified_restored_and_gone_on_from_by_the_original(
+    source: Cluster, pg_factory: ClusterFactory, barman_home: BarmanHome, original: Upstream, tmp_path: Path
+) -> None:
+    use_method(barman_home, source, "local-rsync")
+    barman_home.run("backup", "pg", "--wait", "--manifest").ok()
+    ours = newest(barman_home)
+    data = barman_home.path("pg", "base", ours, "data")
+    assert (data / "tablespace_map").exists()
+    assert "successfully verified" in original.run("verify-backup", "pg", ours).out
+    theirs = rsync_backup(barman_home, original, source)
+    followed = barman_home.path("pg", "base", theirs, "data")
+    assert (followed / "PG_VERSION").samefile(data / "PG_VERSION")
+    assert not list((followed / "pg_tblspc").iterdir())
+    rows = source.ledger()
+    source.stop()
+    place = pg_factory.scratch() / "moved"
+    original.run("recover", "pg", ours, str(tmp_path / "restored"), "--tablespace", f"space:{place}")
+    assert [os.readlink(link) for link in (tmp_path / "restored/pg_tblspc").iterdir()] == [str(place)]
+    assert_same(pg_factory.adopt("15", tmp_path / "restored"), rows)
+
+
 def test_each_program_deletes_backups_of_the_other(
     source: Cluster, pg_factory: ClusterFactory, barman_home: BarmanHome, original: Upstream, tmp_path: Path
 ) -> None:
