@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 
 from barman.fs import durable
+from barman.postgres.libpq_files import beside
 from barman.typing import TYPE_CHECKING
 from barman.values import asdict, dataclass
 
@@ -29,7 +31,10 @@ class ReceiverState:
 
 
 def fingerprint(config: ServerConfig) -> str:
-    """A digest of all configuration that decides how WAL is received; a change of it asks for a restart."""
+    """A digest of all configuration that decides how WAL is received; a change of it asks for a restart.
+
+    What libpq reads beside the connection strings belongs to it: passwords and services change in their files.
+    """
     relevant = (
         config.conninfo,
         config.streaming_conninfo,
@@ -39,6 +44,7 @@ def fingerprint(config: ServerConfig) -> str:
         config.streaming_archiver_name,
         config.streaming_wals_directory,
         config.path_prefix,
+        beside(config.wal_streaming_conninfo or config.streaming_conninfo, os.environ),
     )
     return hashlib.sha256(json.dumps([str(value) for value in relevant]).encode()).hexdigest()
 
