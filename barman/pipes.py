@@ -10,9 +10,9 @@ import errno
 import os
 import select
 import signal
-from typing import TYPE_CHECKING
 
 from barman.errors import CommandFailed
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,10 @@ _KEPT_ERROR_BYTES = 1 << 16
 
 
 class Ended:
-    """How a program ended: its exit status (negative: the signal that ended it), and the end of what it complained."""
+    """How a program ended: its exit status (negative: the signal that ended it), and the end of what it complained.
+
+    One that was left alone has the status 0.
+    """
 
     __slots__ = ("status", "stderr")
 
@@ -43,22 +46,32 @@ def converse(
     *,
     feed: Iterator[bytes] | None = None,
     on_output: Callable[[bytes], object] | None = None,
+    is_enough: Callable[[], bool] | None = None,
 ) -> Ended:
     """Run a program in our process group: write what `feed` yields to it, hand what it says to `on_output`.
+
+    As soon as `is_enough` says so, after some output, the program is left alone: its pipes are closed and its end is
+    not waited for. That is for a caller who leaves, too; the program becomes nobody's child then.
 
     A program that stops listening is no error here: its exit status tells. It is killed when `feed` or `on_output`
     raises. A grandchild that keeps standard error open (the master of a kept ssh connection) is not waited for. Raises
     CommandFailed when it cannot be started.
     """
-    return _Conversation(argv, feed, on_output).run()
+    return _Conversation(argv, feed, on_output, is_enough).run()
 
 
 class _Conversation:
     def __init__(
-        self, argv: Sequence[str], feed: Iterator[bytes] | None, on_output: Callable[[bytes], object] | None
+        self,
+        argv: Sequence[str],
+        feed: Iterator[bytes] | None,
+        on_output: Callable[[bytes], object] | None,
+        is_enough: Callable[[], bool] | None,
     ) -> None:
         self._feed = feed
         self._on_output = on_output
+        self._is_enough = is_enough
+        self._left_alone = False
         self._open: set[int] = set()
         self._errors = b""
         self._left = memoryview(b"")
@@ -88,7 +101,7 @@ class _Conversation:
     def run(self) -> Ended:
         try:
             self._talk()
-            status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            status = 0 if self._left_alone else os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         except BaseException:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
@@ -107,7 +120,7 @@ class _Conversation:
         else:
             _enlarge(self.stdin)
         _enlarge(self.stdout)
-        while self.stdout in self._open or self.stdin in self._open:
+        while not self._left_alone and (self.stdout in self._open or self.stdin in self._open):
             for descriptor in self._ready():
                 if descriptor == self.stdin:
                     self._write()
@@ -142,6 +155,7 @@ class _Conversation:
         data = self._read(self.stdout)
         if data and self._on_output is not None:
             self._on_output(data)
+            self._left_alone = self._is_enough is not None and self._is_enough()
 
     def _read_errors(self) -> None:
         while data := self._read(self.stderr):
@@ -172,16 +186,17 @@ def _enlarge(descriptor: int) -> None:
         pass
 
 
-def start_in_background(argv: Sequence[str]) -> None:
-    """Start a program that goes on without us, in our process group and without our streams.
+def in_background(work: Callable[[], object]) -> None:
+    """Do something in a copy of this process, without our streams, that goes on when we have ended.
 
-    It ends when the group is signalled: what a stopping PostgreSQL started does not stay behind.
+    It stays in our process group: what a stopping PostgreSQL started ends when the group is signalled.
     """
-    null = os.open(os.devnull, os.O_RDWR)
+    if os.fork():
+        return
     try:
-        actions = [(os.POSIX_SPAWN_DUP2, null, descriptor) for descriptor in (0, 1, 2)]
-        os.posix_spawnp(argv[0], list(argv), os.environ, file_actions=actions, setsigdef=[signal.SIGPIPE])
-    except OSError as error:
-        raise CommandFailed(f"cannot run '{argv[0]}': {error.strerror}", returncode=127) from error
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+        work()
     finally:
-        os.close(null)
+        os._exit(0)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from barman import __version__
 from barman.errors import BarmanError
 from barman.pipes import Ended, converse
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
@@ -85,9 +85,10 @@ class Remote:
         *,
         feed: Iterator[bytes] | None = None,
         on_output: Callable[[bytes], object] | None = None,
+        is_enough: Callable[[], bool] | None = None,
     ) -> Ended:
-        """Run a remote command. Raises CommandFailed when ssh cannot be started."""
-        return converse(self.argv(command), feed=feed, on_output=on_output)
+        """Run a remote command. Raises CommandFailed when ssh cannot be started. See `pipes.converse`."""
+        return converse(self.argv(command), feed=feed, on_output=on_output, is_enough=is_enough)
 
     def key(self) -> str:
         """Return what distinguishes this destination from every other one in names of state files: 16 digits."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from barman.clients.ssh import (
     CONNECTION_FAILED,
@@ -25,6 +24,8 @@ from barman.clients.ssh import (
     test_connection,
 )
 from barman.errors import BarmanError
+from barman.help import Formatter
+from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import hashlib
@@ -68,6 +69,7 @@ def argument_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="barman-wal-archive",
+        formatter_class=Formatter,
         description="Send a WAL file to a Barman host. For archive_command in postgresql.conf.",
     )
     add_common_arguments(parser, "barman-wal-archive")
@@ -104,7 +106,7 @@ def _archive(remote: Remote, command: str, options: argparse.Namespace) -> int:
     transfer = Transfer(options, path)
     if confirmed is not None and not confirmed.is_useless():
         transfer.along = lambda: _backlog(path, size, options.parallel - 1)
-    ended = remote.run(command, feed=transfer.stream(), on_output=transfer.hear)
+    ended = remote.run(command, feed=transfer.stream(), on_output=transfer.hear, is_enough=transfer.is_settled)
     transfer.finish()
     status = _judge(transfer, ended, path)
     if confirmed is not None and transfer.has_more:
@@ -157,6 +159,7 @@ class Transfer:
         self._answers: set[str] = set()
         self.along: Callable[[], Iterator[str]] = _nothing
         self.confirms = False
+        self._sent_all = False
 
     @property
     def has_more(self) -> bool:
@@ -177,6 +180,7 @@ class Transfer:
             yield head
             yield from member
         yield END
+        self._sent_all = True
 
     def _member(self, sent: _Sent) -> Iterator[bytes]:
         import hashlib
@@ -232,6 +236,13 @@ class Transfer:
     def finish(self) -> None:
         """Take the last line, if it has no end."""
         self.hear(b"\n")
+
+    def is_settled(self) -> bool:
+        """Whether everything was sent and is stored: nothing else that the server could say matters.
+
+        What it still has to do, and the end of the connection, need not be waited for.
+        """
+        return self._sent_all and all(self.is_stored(index) for index in range(len(self._sent)))
 
     def is_stored(self, index: int) -> bool:
         """Whether the server has confirmed the content of a file that was sent."""

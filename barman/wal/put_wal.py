@@ -8,20 +8,19 @@ is ever replaced. Wire format: reference of the catalog, section 15.
 from __future__ import annotations
 
 import binascii
-import filecmp
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from barman import clock
 from barman.compression.codec import CodecError, CustomFilters, same_content
 from barman.errors import WalError
 from barman.fs import durable
+from barman.fs.writeback import Writeback
 from barman.postgres.timeline import MAX_HISTORY_BYTES
 from barman.postgres.wal_name import BackupLabelName, HistoryName, PartialSegment, WalSegment, parse_wal_name
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
-from barman.wal import quarantine
 from barman.wal.admission import OTHER_CONTENT
 from barman.wal.cluster import UNKNOWN, Cluster, known_cluster, live_cluster
 from barman.wal.commit import listed_names
@@ -177,10 +176,11 @@ class _Receiver:
         self._seen.add(member.name)
         temporary = durable.Temporary(os.path.join(self._incoming, member.name))
         try:
-            state = hashlib.sha256()
+            state, writeback = hashlib.sha256(), Writeback(temporary.file.fileno())
             for piece in reader.content():
                 state.update(piece)
                 temporary.file.write(piece)
+                writeback.wrote(len(piece))
         except BaseException:
             temporary.discard()
             raise
@@ -305,6 +305,10 @@ class _Receiver:
         self._tell(f"{REFUSED} {found.name} {reason}")
 
     def _set_aside(self, received: _Received, found: Found, kind: str, reason: str) -> str | None:
+        import filecmp
+
+        from barman.wal import quarantine
+
         errors = self._catalog.layout.errors_directory
         kept = list(_files_in(errors))
         known = [path for path in kept if os.path.basename(path).startswith(f"{found.name}.")]

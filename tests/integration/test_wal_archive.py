@@ -237,6 +237,21 @@ def test_noise_of_the_remote_shell_does_no_harm(wal_link: WalLink, incoming: Pat
     )
 
 
+def test_what_is_stored_is_reported_before_the_connection_ends(wal_link: WalLink, incoming: Path) -> None:
+    """The confirmation counts, as soon as it is there and however the connection ends after it."""
+    directory = wal_directory(wal_link, 1)
+    release = wal_link.directory / "release"
+    wal_link.sshd.behave(
+        f"PATH={wal_link.directory}:$PATH; export PATH; $SSH_ORIGINAL_COMMAND\n"
+        f"while [ ! -e {release} ]; do sleep 0.1; done; exit 9"
+    )
+    wal_link.sshd.restart()
+    wal_link.run("barman-wal-archive", HOST, "pg", str(directory / segment_name(1))).ok()
+    assert not release.exists()
+    assert (incoming / segment_name(1)).read_bytes() == segment(segment_name(1))
+    release.touch()
+
+
 def test_a_kept_connection_serves_the_next_calls(wal_link: WalLink, incoming: Path, tmp_path: Path) -> None:
     directory = wal_directory(wal_link, 5)
     runtime = wal_link.directory / "pg_wal" / "run"
