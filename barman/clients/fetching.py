@@ -5,13 +5,22 @@ from __future__ import annotations
 import os
 
 from barman.clients.segment import HEADER_SIZE, is_plain_segment, is_segment_size, read_header, start_position
-from barman.clients.ssh import CONNECTION_FAILED, Remote, quote_always
+from barman.clients.ssh import (
+    CONNECTION_FAILED,
+    ClientError,
+    Remote,
+    private_directory,
+    quote_always,
+    socket_directory,
+)
 from barman.errors import BarmanError
 from barman.fs.spool import Draft
 from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from barman.pipes import Ended
 
 OK, MISSING, FAILED = "ok", "missing", "failed"
 _NOT_FOUND = "not found in server"
@@ -61,13 +70,29 @@ class Fetcher:
     def fetch(self, name: str, path: str) -> Outcome:
         """Fetch a file; on success it is at `path`. Raises OSError for what happens at our end, CommandFailed."""
         with Draft(path) as draft:
-            ended = self._remote.run(self.command(name), on_output=draft.write)
+            ended = self.converse(self.command(name), draft.write)
             if ended.status == 0:
                 try:
-                    self._accept(name, draft)
+                    self.accept(name, draft)
                 except Unsound as error:
-                    return _failed(DAMAGED, error.message)
+                    return self.unsound(error)
                 return Outcome(OK)
+        return self.judge(name, ended)
+
+    def converse(self, command: str, on_output: Callable[[bytes], object]) -> Ended:
+        """Run a remote command. Raises CommandFailed when ssh cannot be started."""
+        return self._remote.run(command, on_output=on_output)
+
+    def keep_connection(self, seconds: int) -> None:
+        """Keep the connection at least so long after its last use, if there is a safe place for its socket."""
+        try:
+            private_directory(socket_directory())
+        except ClientError:
+            return
+        self._remote.keep = max(self._remote.keep, seconds)
+
+    def judge(self, name: str, ended: Ended) -> Outcome:
+        """Tell what a failed `barman get-wal` says about the file."""
         text = ended.error_text
         if ended.status == CONNECTION_FAILED:
             return _failed(2, f"Connection problem with ssh: {text or 'no reason given'}")
@@ -78,6 +103,10 @@ class Fetcher:
         # A wrong option or name does not heal.
         return Outcome(FAILED, ended.status, text or f"exit code {ended.status}", is_final=ended.status in (2, 3))
 
+    def unsound(self, error: BarmanError) -> Outcome:
+        """Tell that what came is not what was asked for."""
+        return _failed(DAMAGED, error.message)
+
     def peek(self, name: str, limit: int) -> list[str]:
         """Return the names of up to `limit` consecutive segments that can be fetched, beginning with `name`."""
         answer: list[bytes] = []
@@ -87,31 +116,42 @@ class Fetcher:
         lines = b"".join(answer).decode("ascii", "replace").split()
         return [line for line in lines if is_plain_segment(line)][:limit]
 
-    def _accept(self, name: str, draft: Draft) -> None:
-        """Publish what came, decoded if it is compressed. Raises Unsound."""
+    def accept(self, name: str, draft: Draft) -> int:
+        """Publish what came, decoded if it is compressed; answer its plain size. Raises Unsound."""
+        if is_plain_segment(name) and _has_header(draft.path):
+            size = check(draft.path, name, self._system_id)
+            draft.publish()
+            return size
         from barman.compression.codec import CodecError, copy_stream, decoded, detect_file
 
         if detect_file(draft.path) is None:
-            check(draft.path, name, self._system_id)
+            size = check(draft.path, name, self._system_id)
             draft.publish()
-            return
+            return size
         try:
             with Draft(f"{draft.final_path}.plain") as plain:
                 with decoded(draft.path) as stream:
                     copy_stream(stream, plain.write)
-                check(plain.path, name, self._system_id)
+                size = check(plain.path, name, self._system_id)
                 plain.publish_as(draft.final_path)
         except CodecError as error:
             raise Unsound(error.message) from error
+        return size
 
 
-def check(path: str, name: str, system_id: int | None) -> None:
-    """Raise Unsound unless a file can be what its name says: of its full size, and of our cluster."""
+def _has_header(path: str) -> bool:
+    """Whether a file is no compressed one, told without importing what knows of compression."""
+    with open(path, "rb", buffering=0) as file:
+        return read_header(file.read(HEADER_SIZE)) is not None
+
+
+def check(path: str, name: str, system_id: int | None) -> int:
+    """Return the size of a file. Raises Unsound unless it can be what its name says: whole, and of our cluster."""
     size = os.stat(path).st_size
     if size == 0:
         raise Unsound(f"WAL file '{name}' came empty")
     if not is_plain_segment(name):
-        return
+        return size
     with open(path, "rb", buffering=0) as file:
         header = read_header(file.read(HEADER_SIZE))
     if header is None or not is_segment_size(size):
@@ -121,3 +161,4 @@ def check(path: str, name: str, system_id: int | None) -> None:
         raise Unsound(f"what came as WAL file '{name}' is cut short or another segment ({size} bytes)")
     if system_id is not None and found_id != system_id:
         raise Unsound(f"WAL file '{name}' is of the cluster {found_id}, this one is {system_id}")
+    return size

@@ -1,4 +1,4 @@
-"""Segments fetched ahead of the recovery that will ask for them, and the process that fetches them in the background.
+"""Segments fetched ahead of the recovery that will ask for them (see `ahead` for who fetches them).
 
 A spool belongs to one data directory and one server on one Barman host. A name in it is always a whole, checked
 segment. What is there may be lost at any time: it is then fetched again.
@@ -7,20 +7,17 @@ segment. What is there may be lost at any time: it is then fetched again.
 from __future__ import annotations
 
 import os
-import sys
 
-from barman.clients.fetching import OK, Fetcher, Unsound, check
+from barman.clients.fetching import Unsound, check
 from barman.clients.segment import is_plain_segment, is_segment_size
 from barman.clients.ssh import private_directory
-from barman.fs.spool import discard, hand_over, replace_file, sweep_drafts
+from barman.fs.spool import discard, hand_over, replace_file
 from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from barman.clients.ssh import Remote
 
-_AT_ONCE = 4
+_MARK_SECONDS = 3600.0
 _WAIT_SECONDS = 30.0
 _POLL_SECONDS = 0.01
 
@@ -79,32 +76,45 @@ class Spool:
 
     def _is_coming(self, name: str) -> bool:
         """Whether somebody is at work who will come to it: asking on our own costs another connection."""
-        position = self._position()
+        position = self.position()
         return position is not None and name in following(*position) and self.is_busy()
 
     def is_busy(self) -> bool:
         """Whether somebody fetches ahead just now."""
         from barman.fs.lock import who_holds
 
-        return who_holds(self._lock_path) is not None
+        return who_holds(self.lock_path) is not None
 
     @property
-    def _lock_path(self) -> str:
+    def lock_path(self) -> str:
+        """Return the lock of whoever fetches ahead."""
         return os.path.join(self.directory, ".lock")
 
-    def advance(self, name: str, segment_size: int, ahead: int, argv: Sequence[str]) -> None:
-        """Note how far the recovery is, and start to fetch ahead in the background unless enough is there."""
-        from barman.pipes import start_in_background
-
+    def prepare(self) -> None:
+        """Make sure that nobody else can put anything here. Raises PrivateDirectoryError."""
         private_directory(self.root)
         private_directory(self.directory)
-        replace_file(os.path.join(self.directory, ".position"), f"{name} {segment_size} {ahead}\n".encode())
-        enough = following(name, segment_size, max(1, ahead // 2))
-        if all(os.path.exists(self.path(segment)) for segment in enough) or self.is_busy():
-            return
-        start_in_background([sys.executable, "-m", "barman.clients.wal_restore", "--fetch-ahead", *argv])
 
-    def _position(self) -> tuple[str, int, int] | None:
+    def is_unsupported(self) -> bool:
+        """Whether the Barman host was seen lately to know no series."""
+        return _is_recent(self._mark)
+
+    def mark_unsupported(self) -> None:
+        """Remember that the Barman host knows no series: asking costs a connection."""
+        if not self.is_unsupported():
+            replace_file(self._mark, b"")
+
+    @property
+    def _mark(self) -> str:
+        return os.path.join(self.directory, ".one-by-one")
+
+    # -- where the recovery is
+
+    def note(self, name: str, segment_size: int, ahead: int) -> None:
+        """Note which segment was asked for last, and how many to have ahead of it."""
+        replace_file(os.path.join(self.directory, ".position"), f"{name} {segment_size} {ahead}\n".encode())
+
+    def position(self) -> tuple[str, int, int] | None:
         """The last segment that was asked for, its size, and how many to have ahead of it."""
         try:
             with open(os.path.join(self.directory, ".position"), encoding="ascii") as file:
@@ -114,39 +124,35 @@ class Spool:
         sound = is_plain_segment(name) and size.isdigit() and is_segment_size(int(size)) and ahead.isdigit()
         return (name, int(size), int(ahead)) if sound else None
 
-    def fill(self, fetcher: Fetcher, ahead: int) -> None:
-        """Fetch what the recovery will ask for next, until enough is there or nothing more is. One process at a time.
+    def missing(self) -> list[str]:
+        """The segments that should be here and are not; those that were passed are removed."""
+        self.drop_passed()
+        position = self.position()
+        return [name for name in following(*position) if not os.path.exists(self.path(name))] if position else []
 
-        Nothing is told: what fails here is asked for again by the recovery itself.
-        """
-        from barman import workers
-        from barman.errors import BarmanError, LockBusy
-        from barman.fs.lock import FileLock
-
-        try:
-            with FileLock(self._lock_path):
-                sweep_drafts(self.directory)
-                tried: set[str] = set()
-                while wanted := self._wanted(tried):
-                    names = [name for name in fetcher.peek(wanted[0], ahead) if name in wanted]
-                    tried.update(names or wanted)
-                    jobs = min(_AT_ONCE, ahead)
-                    done = workers.ordered_map(lambda name: fetcher.fetch(name, self.path(name)), names, jobs)
-                    if not all(outcome.kind == OK for outcome in done):
-                        return
-        except (LockBusy, BarmanError, OSError):
-            return
-
-    def _wanted(self, tried: set[str]) -> list[str]:
-        """The segments that are missing now; those that were passed are removed."""
-        position = self._position()
+    def drop_passed(self) -> None:
+        """Remove segments that the recovery has passed or that it has left aside."""
+        position = self.position()
         if position is None:
-            return []
+            return
         window = following(*position)
         for name in os.listdir(self.directory):
             if is_plain_segment(name) and name not in window and name != position[0]:
                 discard(self.path(name))
-        return [name for name in window if name not in tried and not os.path.exists(self.path(name))]
+
+    def is_running_low(self, name: str, segment_size: int, ahead: int) -> bool:
+        """Whether the next segments are neither here nor coming."""
+        enough = following(name, segment_size, max(1, ahead // 2))
+        return not all(os.path.exists(self.path(segment)) for segment in enough) and not self.is_busy()
+
+
+def _is_recent(path: str) -> bool:
+    from barman.clock import timestamp
+
+    try:
+        return 0 <= timestamp() - os.stat(path).st_mtime < _MARK_SECONDS
+    except OSError:
+        return False
 
 
 def following(name: str, segment_size: int, count: int) -> list[str]:

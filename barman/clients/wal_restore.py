@@ -18,10 +18,8 @@ from barman.clients.ssh import (
     add_common_arguments,
     complain,
     count,
-    private_directory,
     quote_always,
     relay,
-    socket_directory,
     test_connection,
 )
 from barman.errors import BarmanError
@@ -38,8 +36,6 @@ DEFAULT_SPOOL = "/var/tmp/walrestore"
 _RETRY_SECONDS = 300
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
 _CANNOT_WRITE = 3
-_KEPT_SECONDS = 10
-"""How long the connection of a background fetch stays open after its last use."""
 
 
 def main() -> NoReturn:
@@ -54,7 +50,7 @@ def run(argv: Sequence[str]) -> int:
         options = argument_parser().parse_args(argv)
         if not options.test:
             asker = Asker(options.wal_dest)
-        return _Restore(options, asker, argv).run()
+        return _Restore(options, asker).run()
     except SystemExit as end:
         if not end.code:
             raise
@@ -113,7 +109,6 @@ def argument_parser() -> argparse.ArgumentParser:
         const="--keep-compression",
         help="have it sent as it is stored",
     )
-    parser.add_argument("--fetch-ahead", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("barman_host", metavar="BARMAN_HOST", help="the host of the Barman server")
     parser.add_argument("server_name", metavar="SERVER_NAME", help="the server's name in the configuration of Barman")
     parser.add_argument("wal_name", metavar="WAL_NAME", help="the name of the WAL file: %%f in restore_command")
@@ -124,10 +119,9 @@ def argument_parser() -> argparse.ArgumentParser:
 class _Restore:
     """One call."""
 
-    def __init__(self, options: argparse.Namespace, asker: Asker, argv: Sequence[str]) -> None:
+    def __init__(self, options: argparse.Namespace, asker: Asker) -> None:
         self._options = options
         self._asker = asker
-        self._argv = argv
         self._remote = Remote.from_options(options)
 
     def run(self) -> int:
@@ -135,9 +129,6 @@ class _Restore:
         if options.test:
             server = quote_always(self._remote.server)
             return test_connection(self._remote, self._remote.barman("get-wal", "--test", server, "'dummy_wal_name'"))
-        if options.fetch_ahead:
-            self._fetch_ahead()
-            return 0
         if options.words in ("--gzip", "--bzip2"):
             print(f"WARNING: {options.words} is deprecated: use --keep-compression, or the compression of ssh")
         self._check_destination()
@@ -173,11 +164,10 @@ class _Restore:
         """Fetch the file, as often as it makes sense; the exit code."""
         from barman.clock import Deadline
 
-        fetcher = self._fetcher(partial=self._options.partial)
         budget = self._options.retry_timeout if self._asker.mode == ARCHIVE_RECOVERY else 0
         deadline, pause = Deadline(budget), _FIRST_PAUSE
         while True:
-            outcome = fetcher.fetch(self._options.wal_name, self._options.wal_dest)
+            outcome = self._attempt()
             if outcome.status == 0:
                 return 0
             left = deadline.remaining() or 0.0
@@ -188,6 +178,33 @@ class _Restore:
             )
             deadline.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _attempt(self) -> Outcome:
+        """Fetch the file once; with those after it, if they are wanted and the Barman host can send them along."""
+        from barman.clients.fetching import FAILED, MISSING, OK
+        from barman.clients.segment import is_plain_segment
+
+        options = self._options
+        if options.parallel and is_plain_segment(options.wal_name) and options.words in (None, "--keep-compression"):
+            outcome = self._attempt_with_following()
+            if outcome.kind == OK and self._spool().take(options.wal_name, options.wal_dest):
+                return outcome
+            if outcome.kind == FAILED or (outcome.kind == MISSING and not options.partial):
+                return outcome
+        return self._fetcher(partial=options.partial).fetch(options.wal_name, options.wal_dest)
+
+    def _attempt_with_following(self) -> Outcome:
+        from barman.clients.ahead import UNSUPPORTED, Ahead
+        from barman.clients.fetching import Outcome
+
+        spool = self._spool()
+        try:
+            spool.prepare()
+            if spool.is_unsupported():
+                return Outcome(UNSUPPORTED)
+            return Ahead(spool, self._fetcher(partial=False), self._options.parallel).fetch(self._options.wal_name)
+        except (OSError, BarmanError):
+            return Outcome(UNSUPPORTED)  # what is wrong with the spool is told when this file is there
 
     def _give_up(self, outcome: Outcome) -> int:
         from barman.clients.fetching import MISSING
@@ -228,23 +245,21 @@ class _Restore:
         """Have the next segments fetched. That it fails is no failure of this call: this file is there."""
         from barman.clients.segment import is_plain_segment
 
-        name = self._options.wal_name
+        name, ahead = self._options.wal_name, self._options.parallel
         if not is_plain_segment(name):
             return
         try:
             size = os.stat(self._options.wal_dest).st_size
-            self._spool().advance(name, size, self._options.parallel, self._argv)
+            spool = self._spool()
+            spool.prepare()
+            spool.note(name, size, ahead)
+            if spool.is_running_low(name, size, ahead):
+                from barman.clients.ahead import Ahead
+
+                # Unfinished segments are not for the spool: they grow.
+                Ahead(spool, self._fetcher(partial=False), ahead).start(spool.missing()[0])
         except (OSError, BarmanError) as error:
             relay(f"WARNING: cannot fetch WAL ahead: {error}")
-
-    def _fetch_ahead(self) -> None:
-        """In the background, over one connection. Unfinished segments are not for the spool: they grow."""
-        try:
-            private_directory(socket_directory())
-            self._remote.keep = max(self._remote.keep, _KEPT_SECONDS)
-        except ClientError:
-            pass
-        self._spool().fill(self._fetcher(partial=False), self._options.parallel)
 
 
 if __name__ == "__main__":

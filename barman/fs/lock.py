@@ -102,6 +102,12 @@ class FileLock:
             finally:
                 os.close(descriptor)
 
+    def leave_to_child(self) -> None:
+        """Close our descriptor without unlocking: the lock is that of a child that was forked while it was held."""
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
+
     def __enter__(self) -> FileLock:
         self.acquire()
         return self

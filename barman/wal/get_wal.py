@@ -11,7 +11,6 @@ import contextlib
 import io
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO
 
 from barman.catalog.wal_content import recognise_file
 from barman.compression.codec import CodecError, CustomFilters, copy_stream, decoded, find_codec
@@ -26,6 +25,7 @@ from barman.postgres.wal_name import (
     parse_wal_name,
     segments_per_log,
 )
+from barman.typing import TYPE_CHECKING, BinaryIO
 from barman.values import dataclass
 from barman.wal import header
 from barman.wal.absence import why_expected
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from barman.catalog.layout import Layout
     from barman.catalog.wal_store import WalStore
     from barman.clock import Deadline
+
+SERIES_MARK = "barman-wal"
+"""Begins the lines between the files of a series; the client has the same word."""
 
 _RETRY_SECONDS = 1.0
 _IN_MEMORY = 32 << 20
@@ -98,25 +101,59 @@ def send_wal(source: WalSource, name: str, delivery: Delivery, sink: Callable[[s
     WalNotFound when a healthy archive has no such file and nothing after it (see `absence`), UnusableArchive when it
     should have it; and what writing to the sink raises.
     """
+    with contextlib.ExitStack() as stack:
+        path, content = _find(source, name, delivery, stack)
+        target = sink(path)
+        if content.encode_with is None:
+            copy_stream(content.stream, target.write)
+        else:
+            find_codec(content.encode_with).encode(content.stream, target)
+        return path
+
+
+def send_series(source: WalSource, name: str, following: int, delivery: Delivery, output: BinaryIO) -> None:
+    """Send a segment and up to `following` of those after it, as long as there are any: what a recovery reads ahead.
+
+    Each stands between two lines (see `SERIES_MARK`): its name and its size, and one that says that it was read to its
+    end. Nothing but the first segment is missed. Raises as `send_wal`, about the first; WalError for another file.
+    """
+    segment = parse_wal_name(name)
+    if not isinstance(segment, WalSegment):
+        raise WalError(f"'{name}' is no WAL segment: nothing follows it")
+    size = 0
+    for number in range(following + 1):
+        with contextlib.ExitStack() as stack:
+            try:
+                path, content = _find(source, segment.name, delivery, stack)
+            except (WalError, OSError):
+                if number:
+                    return
+                raise
+            output.write(f"{SERIES_MARK} {segment.name} {content.size}\n".encode())
+            if copy_stream(content.stream, output.write) != content.size:
+                raise WalError(f"'{path}' changed while it was sent")
+            output.write(f"{SERIES_MARK} end\n".encode())
+            output.flush()
+        size = size or _segment_size(path, source.custom)
+        if _is_last(segment, size):
+            return
+        segment = segment.next(size)
+
+
+def _find(source: WalSource, name: str, delivery: Delivery, stack: contextlib.ExitStack) -> tuple[str, _Content]:
+    """Return the first place that has a sound file, and its content. Raises as `send_wal`."""
     parse_wal_name(name)
     defects: dict[str, str] = {}
     for path in source.places(name, partial=delivery.partial):
-        with contextlib.ExitStack() as stack:
-            try:
-                content = _open_sound(source, path, name, delivery, stack)
-            except FileNotFoundError:
-                continue  # it moved on: the next place has it
-            except (CodecError, WalError) as error:
-                defects[path] = error.message
-                continue
-            if content is None:
-                continue
-            target = sink(path)
-            if content.encode_with is None:
-                copy_stream(content.stream, target.write)
-            else:
-                find_codec(content.encode_with).encode(content.stream, target)
-            return path
+        try:
+            content = _open_sound(source, path, name, delivery, stack)
+        except FileNotFoundError:
+            continue  # it moved on: the next place has it
+        except (CodecError, WalError) as error:
+            defects[path] = error.message
+            continue
+        if content is not None:
+            return path, content
     if defects:
         reasons = "; ".join(f"'{path}': {reason}" for path, reason in defects.items())
         raise UnusableArchive(
@@ -193,10 +230,14 @@ def list_available(source: WalSource, name: str, limit: int) -> list[str]:
             break
         found.append(segment.name)
         size = size or _segment_size(path, source.custom)
-        if segment.log == 0xFFFFFFFF and segment.seg >= segments_per_log(size) - 1:
+        if _is_last(segment, size):
             break
         segment = segment.next(size)
     return found
+
+
+def _is_last(segment: WalSegment, size: int) -> bool:
+    return segment.log == 0xFFFFFFFF and segment.seg >= segments_per_log(size) - 1
 
 
 def _segment_size(path: str, custom: CustomFilters | None) -> int:
@@ -211,9 +252,10 @@ def _segment_size(path: str, custom: CustomFilters | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """A sound file, open at its beginning; `encode_with` is the compression to send it with."""
+    """A sound file, open at its beginning, and how long it is; `encode_with` is the compression to send it with."""
 
     stream: BinaryIO
+    size: int
     encode_with: str | None = None
 
 
@@ -230,9 +272,10 @@ def _open_sound(
     encode_with = None if delivery.as_stored else delivery.compression
     if compression is None:
         plain = stack.enter_context(open(path, "rb"))  # noqa: SIM115 - the stack closes it
-        sound = _judge(plain, os.fstat(plain.fileno()).st_size, path, name)
+        size = os.fstat(plain.fileno()).st_size
+        sound = _judge(plain, size, path, name)
         plain.seek(0)
-        return _Content(plain, encode_with) if sound else None
+        return _Content(plain, size, encode_with) if sound else None
     with decoded(path, source.custom) as stream:
         data = _read_up_to(stream, _IN_MEMORY + 1)
         # What does not fit into memory is decoded twice: the first time only to see that it can be.
@@ -240,11 +283,12 @@ def _open_sound(
     if not _judge(io.BytesIO(data), size, path, name):
         return None
     if delivery.as_stored or (encode_with is not None and _SHARED_FORMATS.get(compression) == encode_with):
-        return _Content(stack.enter_context(open(path, "rb")))
+        stored = stack.enter_context(open(path, "rb"))  # noqa: SIM115 - the stack closes it
+        return _Content(stored, os.fstat(stored.fileno()).st_size)
     if size == len(data):
-        return _Content(io.BytesIO(data), encode_with)
+        return _Content(io.BytesIO(data), size, encode_with)
     del data
-    return _Content(stack.enter_context(decoded(path, source.custom)), encode_with)
+    return _Content(stack.enter_context(decoded(path, source.custom)), size, encode_with)
 
 
 def _judge(stream: BinaryIO, size: int, path: str, name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 import struct
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from barman.clients.recovery import STOP
 from tests.support.fix_postgres import Cluster, ClusterFactory, wait_until
+from tests.support.fix_upstream import find_upstream
 from tests.support.fix_wal_clients import HOST, WalLink
 from tests.support.wal_files import HISTORY, SYSTEM_ID, drop, segment, segment_name
 
@@ -291,16 +293,67 @@ def test_the_next_segments_are_fetched_ahead_and_served_without_a_connection(des
     for number in (2, 3, 4, 5):
         desk.ask(segment_name(number), "-p", "4").ok()
         assert desk.destination.read_bytes() == segment(segment_name(number))
-    assert desk.ask(segment_name(6)).rc == 2
+    assert desk.ask(segment_name(9)).rc == 2
 
 
-def test_the_spool_is_filled_up_while_the_recovery_goes_on(desk: Desk) -> None:
+def test_one_connection_brings_what_a_recovery_asks_for(desk: Desk) -> None:
+    """It goes on reading ahead when the call that made it has ended, and no file in the spool is half."""
     connections = desk.link.sshd.connections()
     for number in range(1, 9):
         desk.ask(segment_name(number), "-p", "3").ok()
         assert desk.destination.read_bytes() == segment(segment_name(number))
+        for path in desk.link.spool.rglob("0*"):
+            assert path.read_bytes() == segment(path.name)
+        assert set(desk.spooled()) <= {segment_name(number + ahead) for ahead in (1, 2, 3)}
+    assert desk.link.sshd.connections() == connections + 1
+    # What is compressed in the archive comes as it is stored, and is a plain segment in the spool.
+    path = desk.home.path("pg", "wals", "0000000100000000", segment_name(2))
+    path.write_bytes(gzip.compress(path.read_bytes(), 1))
+    desk.ask(segment_name(1), "-p", "1", "--keep-compression").ok()
+    wait_until(lambda: desk.spooled() == [segment_name(2)], "it is there")
+    assert next(desk.link.spool.rglob("0*2")).read_bytes() == segment(segment_name(2))
+
+
+def test_a_series_that_is_cut_brings_whole_segments_only(desk: Desk) -> None:
+    for cut in (300_000, 2_500_000):
+        desk.link.sshd.behave(
+            f'PATH={desk.link.directory}:$PATH; export PATH\ncase "$SSH_ORIGINAL_COMMAND" in\n'
+            f'*--following*) eval "$SSH_ORIGINAL_COMMAND" | head -c {cut}; exit 0;;\nesac'
+        )
+        desk.link.sshd.restart()
+        shutil.rmtree(desk.link.spool, ignore_errors=True)
+        done = desk.ask(segment_name(1), "-p", "4")
+        wait_until(lambda: not list(desk.link.spool.rglob(".*.tmp")), "the half segment is discarded")
+        whole = [segment_name(2)] if cut > 2_000_000 else []
+        assert (done.rc, desk.spooled()) == (0 if whole else 4, whole), done.err
+        assert desk.left() == (["RECOVERYXLOG"] if whole else [])
+    assert next(desk.link.spool.rglob("0*")).read_bytes() == segment(segment_name(2))
+    assert desk.destination.read_bytes() == segment(segment_name(1))
+
+
+def test_the_original_on_the_barman_host_serves_our_client(desk: Desk) -> None:
+    """It knows no series: then each segment is fetched by itself, ahead all the same."""
+    original = find_upstream()
+    assert original is not None
+    (desk.link.directory / "barman").write_text(f'#!/bin/sh\nexec {original} -c {desk.home.config_file} "$@"\n')
+    desk.ask(segment_name(1), "-p", "2").ok()
+    assert desk.destination.read_bytes() == segment(segment_name(1))
+    wait_until(lambda: desk.spooled() == [segment_name(2), segment_name(3)], "they are there", 60)
+    desk.ask(segment_name(2), "-p", "2").ok()
+    assert desk.destination.read_bytes() == segment(segment_name(2))
+    assert desk.ask(BEYOND, "-p", "2").rc == 1
+    assert desk.left() == ["RECOVERYXLOG"]
+
+
+def test_the_spool_is_filled_up_while_the_recovery_goes_on(desk: Desk) -> None:
+    for number in range(1, 9):
+        desk.ask(segment_name(number), "-p", "3").ok()
+        assert desk.destination.read_bytes() == segment(segment_name(number))
     assert desk.ask(BEYOND, "-p", "3").rc == 1
-    assert desk.link.sshd.connections() > connections
+    # A recovery that begins again, or elsewhere, is served as well.
+    for number in (2, 3, 7, 8, 1):
+        desk.ask(segment_name(number), "-p", "3").ok()
+        assert desk.destination.read_bytes() == segment(segment_name(number))
 
 
 @pytest.mark.parametrize("content", [b"", segment(segment_name(2))[:99999], segment(segment_name(3)),

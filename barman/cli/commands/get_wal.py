@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, BinaryIO, cast
 
 from barman.cli.arguments import add_server, at_least
+from barman.typing import TYPE_CHECKING, BinaryIO, cast
 
 if TYPE_CHECKING:
     import argparse
@@ -48,6 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="print the names of up to N consecutive available segments, beginning with WAL_NAME",
     )
     parser.add_argument(
+        "--following",
+        type=at_least(0),
+        metavar="N",
+        help="send up to N following segments, too, each between two lines that tell its name and size, and its end: "
+        "barman-wal-restore asks for that to read ahead",
+    )
+    parser.add_argument(
         "--recovery",
         type=at_least(0),
         metavar="SECONDS",
@@ -77,6 +84,9 @@ def run(args: argparse.Namespace, context: Context) -> None:
             context.reporter.listing(name)
         return
     delivery = Delivery(args.compression, args.keep_compression, args.partial)
+    if args.following is not None:
+        _send_series(source, args, delivery, context)
+        return
     try:
         if args.output_directory is not None:
             _send_into(args.output_directory, source, args.wal_name, delivery, args.recovery, context)
@@ -88,6 +98,15 @@ def run(args: argparse.Namespace, context: Context) -> None:
             raise
         context.reporter.error(error.message)
         context.exit_code = ABSENT
+
+
+def _send_series(source: WalSource, args: argparse.Namespace, delivery: Delivery, context: Context) -> None:
+    from barman.wal.get_wal import send_series
+
+    if args.compression is not None or args.partial or args.output_directory is not None or args.recovery is not None:
+        context.reporter.error("argument --following is allowed with --keep-compression only")
+        return
+    send_series(source, args.wal_name, args.following, delivery, sys.stdout.buffer)
 
 
 def _source(server: Server) -> WalSource:

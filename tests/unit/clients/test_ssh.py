@@ -98,7 +98,8 @@ def test_before_ssh_starts_nothing_heavy_is_imported(tmp_path: Path, client: str
     )
     arguments = ["h", "s", str(tmp_path / "wal")]
     if client == "wal_restore":
-        arguments = ["h", "s", "000000010000000000000001", str(tmp_path / "dest")]
+        spool = str(tmp_path / "no spool")
+        arguments = ["--spool-dir", spool, "h", "s", "000000010000000000000001", str(tmp_path / "dest")]
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         capture_output=True, text=True, check=True, env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},

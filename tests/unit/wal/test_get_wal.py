@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from barman.errors import InvalidWalName, WalNotFound
-from barman.wal.get_wal import Delivery, UnusableArchive, WalSource, list_available, send_wal
+from barman.errors import InvalidWalName, WalError, WalNotFound
+from barman.wal.get_wal import Delivery, UnusableArchive, WalSource, list_available, send_series, send_wal
 from tests.support.wal_archive import Archive
 from tests.support.wal_builder import MB, segment_bytes, write_segment
 
@@ -116,7 +116,7 @@ def test_a_partial_without_wal_is_no_answer(archive: Archive) -> None:
         (b"", "empty"),
         (segment_bytes(NAME)[:5000], "size is 5000"),
         (segment_bytes(named(6)), "position"),
-        (gzip.compress(os.urandom(5000) + segment_bytes(NAME)), "magic"),
+        (gzip.compress(b"\x01\x01" + os.urandom(5000) + segment_bytes(NAME)), "magic"),
         (gzip.compress(segment_bytes(NAME) + b"x"), "size is 1048577"),
         (gzip.compress(segment_bytes(NAME, fill=os.urandom(9999)))[:-500], "gzip"),
         (b"\x85\x01\x8c\x03" + b"\x99" * 300, "encrypted"),
@@ -176,3 +176,43 @@ def test_peeking_lists_consecutive_names_wherever_they_are(archive: Archive) -> 
     archive.put("00000002.history", b"1\t0/5000000\twhy\n")
     assert list_available(source_of(archive), "00000002.history", 3) == ["00000002.history"]
     assert list_available(source_of(archive), "00000003.history", 3) == []
+
+
+def series(archive: Archive, name: str, following: int, delivery: Delivery | None = None) -> list[tuple[str, bytes]]:
+    """What a series brings: each file whole between its two lines, and nothing else."""
+    sink, files = io.BytesIO(), []
+    send_series(source_of(archive), name, following, delivery or Delivery(), sink)
+    sink.seek(0)
+    while line := sink.readline():
+        mark, sent, size = line.decode().split()
+        assert mark == "barman-wal"
+        files.append((sent, sink.read(int(size))))
+        assert sink.readline() == b"barman-wal end\n"
+    return files
+
+
+def test_a_series_is_what_follows_without_a_gap_wherever_it_is(archive: Archive) -> None:
+    archive.put(named(5), gzip.compress(segment_bytes(named(5))))
+    archive.put(named(6), segment_bytes(named(6)))
+    queue(archive, "incoming", named(7), segment_bytes(named(7)))
+    archive.put(named(9), segment_bytes(named(9)))
+    expected = [(named(number), segment_bytes(named(number))) for number in (5, 6, 7)]
+    assert series(archive, named(5), 100) == expected
+    assert series(archive, named(5), 1) == expected[:2]
+    assert series(archive, named(6), 0) == expected[1:2]
+    stored = series(archive, named(5), 0, Delivery(as_stored=True))
+    assert gzip.decompress(stored[0][1]) == segment_bytes(named(5))
+
+
+def test_a_series_ends_before_an_unsound_file_and_misses_only_its_first(archive: Archive) -> None:
+    for number in (5, 6):
+        archive.put(named(number), segment_bytes(named(number)))
+    archive.put(named(7), segment_bytes(named(7))[:1000])
+    archive.put(named(8), segment_bytes(named(8)))
+    assert [name for name, _ in series(archive, named(5), 100)] == [named(5), named(6)]
+    with pytest.raises(UnusableArchive):
+        series(archive, named(7), 100)
+    with pytest.raises(WalNotFound):
+        series(archive, named(9), 100)
+    with pytest.raises(WalError, match="no WAL segment"):
+        series(archive, "00000002.history", 1)
