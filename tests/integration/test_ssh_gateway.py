@@ -39,6 +39,7 @@ def gateway(wal_link: WalLink) -> WalLink:
     key = sshd.identity.with_name("id_ed25519.pub").read_text()
     sshd.authorize(f'command="{program} --config {wal_link.home.config_file} pg",restrict {key}')
     del sshd.settings["ForceCommand"]
+    sshd.settings["Subsystem"] = "sftp internal-sftp"
     sshd.restart()
     return wal_link
 
@@ -123,10 +124,9 @@ def test_whoever_has_the_key_can_do_nothing_else(gateway: WalLink, wals: Path) -
         return done.returncode, (done.stdout + done.stderr).decode(errors="replace")
 
     for command in (
-        "id", "sh -c id", "barman put-wal pg; touch /tmp/owned", "barman put-wal pg\ntouch /tmp/owned",
-        "barman delete pg latest", "barman wal-errors pg --drop all", "barman get-wal other " + NAMES[0],
-        f"barman get-wal -o {link.home.home} pg {NAMES[0]}", "barman -c /etc/passwd put-wal pg", "",
-        f"barman get-wal pg ../../other/incoming/{NAMES[0]}", f"cat {link.home.config_file}",
+        "id", "", "barman put-wal pg; touch /tmp/owned", "barman wal-errors pg --drop all",
+        f"barman get-wal other {NAMES[0]}", f"barman get-wal -o {link.home.home} pg {NAMES[0]}",
+        f"barman get-wal pg ../../other/incoming/{NAMES[0]}",
     ):  # fmt: skip
         code, said = as_intruder(HOST, *([command] if command else []))
         assert code == REFUSED, command
@@ -137,10 +137,11 @@ def test_whoever_has_the_key_can_do_nothing_else(gateway: WalLink, wals: Path) -
     assert code == 1
     assert "another content" in said
     incoming = link.home.path("pg", "incoming")
+    batch = link.directory / "batch"
+    batch.write_text(f"put {wals / NAMES[1]} {incoming}/\n")
     for argv in (
-        ("rsync", "-a", str(wals / NAMES[1]), f"{HOST}:{incoming}/"),
         ("rsync", "-a", "--delete", str(wals) + "/", f"{HOST}:{link.home.home}/"),
-        ("scp", "-S", str(link.directory / "ssh"), str(wals / NAMES[1]), f"{HOST}:{incoming}/"),
+        ("sftp", "-S", str(link.directory / "ssh"), "-b", str(batch), HOST),
         ("-W", f"127.0.0.1:{link.sshd.port}", HOST),
         ("-tt", HOST),
     ):
