@@ -100,9 +100,11 @@ def _recorded_size(catalog: Catalog) -> int | None:
         except OSError:
             continue
         values = dict(line.partition(b"=")[::2] for line in lines)
-        size = values.get(b"xlog_segment_size", b"")
-        if values.get(b"status") in (b"DONE", b"WAITING_FOR_WALS") and size.isdigit() and is_segment_size(int(size)):
-            return int(size)
+        if values.get(b"status") in (b"DONE", b"WAITING_FOR_WALS"):
+            # More digits than a segment size has are no size, and cannot be converted at any length.
+            text = values.get(b"xlog_segment_size", b"")
+            if text.isdigit() and len(text) <= 10 and is_segment_size(int(text)):
+                return int(text)
     return None
 
 
