@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,10 +80,12 @@ class WalLink:
     ) -> Completed:
         """Run a client as the server's user does."""
         environment = {**os.environ, "PATH": f"{self.directory}:{os.environ['PATH']}", **(env or {})}
+        as_user: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            as_user = {"user": USER, "group": pwd.getpwnam(USER).pw_gid, "extra_groups": []}
         done = subprocess.run(
             [str(self.directory / program), "-U", USER, *arguments],
-            capture_output=True, env=environment, check=False, timeout=120, cwd=cwd,
-            **({"user": USER, "group": pwd.getpwnam(USER).pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}),
+            capture_output=True, env=environment, check=False, timeout=120, cwd=cwd, **as_user,
         )  # fmt: skip
         return Completed(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
