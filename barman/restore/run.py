@@ -6,7 +6,6 @@ import os
 from contextlib import ExitStack, contextmanager
 
 from barman.clock import monotonic, now, timestamp
-from barman.config.unserved import hook_warning
 from barman.errors import BarmanError, LockBusy, RestoreRefused
 from barman.postgres.recovery_settings import settings_file
 from barman.report import MemoryReporter
@@ -19,6 +18,7 @@ from barman.restore.layouts import Layouts, is_recovery_steered, known_paths, la
 from barman.restore.places import gather_place
 from barman.restore.plan import Gathered, RestorePlan, deliveries, plan_restore
 from barman.restore.result import RestoreResult
+from barman.restore.scripts import RecoveryScripts
 from barman.restore.select import AUTO, select_backup
 from barman.restore.target import RecoveryTarget, parse_target
 from barman.restore.wal_plan import plan_wal
@@ -74,10 +74,8 @@ def _restore(server: Server, request: RestoreRequest, reporter: Reporter, around
     started, begun = now(), monotonic()
     catalog = server.catalog
     target = parse_target(request)
+    scripts = RecoveryScripts(server, request, reporter)
     request, target = _usable_options(request, target, reporter)
-    warning = hook_warning(server.config, ("archive", "recovery"))
-    if warning:
-        reporter.warning(warning)
     if not request.skip_archive_wal and not server.config.passive_node:
         _archive_what_waits(server, reporter)
     info = _select(catalog, request, target)
@@ -100,7 +98,11 @@ def _restore(server: Server, request: RestoreRequest, reporter: Reporter, around
                 # Another ssh command may lead to the same directories.
                 claims.enter_context(claimed(catalog.layout, remote.real_paths, on=remote.machine))
             _announce(plan, reporter)
+            if scripts.before(view, info.backup_id):
+                # A script may have changed what the plan was made for.
+                plan = make_plan(catalog, request, target, backup, around)
             execute(plan, bench)
+            scripts.after()
     result = RestoreResult(
         server_name=catalog.layout.server_name,
         backup_id=info.backup_id,

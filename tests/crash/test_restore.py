@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -136,4 +137,40 @@ def test_a_killed_restore_leaves_nothing_that_starts_and_is_repeated_to_its_end(
         assert [path for path in scene.places.rglob("*") if is_temporary(path.name)] == []
     assert crashes > 30
     scene.assert_complete()
+    assert snapshot(Path(scene.server.catalog.layout.backup_directory_of(BACKUP))) == scene.repository
+
+
+def test_a_killed_delta_restore_leaves_the_old_cluster_or_nothing_that_starts(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    old = {
+        "PG_VERSION": b"15\n",
+        "postgresql.conf": b"old\n",
+        "global/pg_control": SYSTEM_ID.to_bytes(8, sys.byteorder) + b"old",
+        "base/1/1259": FILES["base/1/1259"][:-1] + b"!",
+        "base/1/stale": b"stale",
+        "base/2/stale": b"stale",
+        "pg_wal/000000010000000000000099": b"stale",
+        "mine": b"mine",
+    }
+
+    def prepare() -> None:
+        scene.prepare()
+        for name, content in old.items():
+            (scene.destination / name).parent.mkdir(parents=True, exist_ok=True)
+            (scene.destination / name).write_bytes(content)
+
+    crashes = 0
+    for _ in every_crash(lambda: scene.restore(delta=True), str(scene.places), prepare):
+        crashes += 1
+        control = scene.destination / "global" / "pg_control"
+        if control.exists() and control.read_bytes() == old["global/pg_control"]:
+            assert {name: (scene.destination / name).read_bytes() for name in old} == old
+            continue
+        if not control.exists():
+            scene.restore(delta=True)
+        scene.assert_complete()
+        assert (scene.destination / "mine").read_bytes() == b"mine"
+        assert not list(scene.destination.rglob("*stale*"))
+        assert not (scene.destination / "pg_wal" / "000000010000000000000099").exists()
+    assert crashes > 30
     assert snapshot(Path(scene.server.catalog.layout.backup_directory_of(BACKUP))) == scene.repository

@@ -36,6 +36,7 @@ listed=$1; shift; unset CDPATH
 put() { printf '%s\000' "$1" "$2"; }
 real() { (cd -P "$1" 2>/dev/null && pwd -P) || printf '%s\n' "$1"; }
 there() { [ -e "$1" ] || [ -L "$1" ]; }
+up() { up=${1%/*}; [ -n "$up" ] || up=/; }
 alive() {
   case $1 in ''|*[!0-9]*) return 1;; esac
   if [ -r "/proc/$1/status" ]; then ! grep -q '^State:.*Z' "/proc/$1/status"; return; fi
@@ -45,7 +46,7 @@ enclosing() {
   above=$1
   while [ "$above" != / ]; do
     if [ -f "$above/PG_VERSION" ] && [ -d "$above/global" ]; then put cluster "$above"; return; fi
-    above=$(dirname "$above")
+    up "$above"; above=$up
   done
 }
 names() {
@@ -81,13 +82,13 @@ inside() {
 place() {
   path=$1; put place "$path"
   at=$path
-  until there "$at"; do at=$(dirname "$at"); done
+  until there "$at"; do up "$at"; at=$up; done
   actual=$at; if [ -d "$at" ]; then actual=$(real "$at"); put directory yes; fi
   put at "$at"; put actual "$actual"
   if [ -w "$at" ] && [ -x "$at" ]; then put writable yes; fi
   put df "$(df -Pk "$actual" 2>/dev/null | tail -n 1)"
   if [ "$at" != "$path" ]; then enclosing "$actual"; return; fi
-  enclosing "$(dirname "$actual")"
+  up "$actual"; enclosing "$up"
   if [ -d "$path" ]; then (cd "$path" 2>/dev/null && inside || put unreadable yes); fi
 }
 put uid "$(id -u)"; put boot "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"

@@ -6,7 +6,7 @@ from barman.restore.facts import BackupFacts, Damage, PlaceFacts, SourceTree, Wa
 from barman.restore.judge import judge_backup, judge_place, judge_space
 from barman.restore.layouts import Layouts, known_paths, lay_out
 from barman.restore.marker import Marker, parse_marker
-from barman.restore.recovery import get_wal_command
+from barman.restore.recovery import get_wal_command, wal_restore_command
 from barman.restore.request import RestoreRequest
 from barman.restore.step import TablespaceLink
 from barman.restore.target import parse_target
@@ -156,3 +156,14 @@ def test_the_generated_command_names_a_configuration_file_that_is_no_default():
     )
     request = replace(request, config_file="/etc/my 100%.conf", standby_mode=True)
     assert get_wal_command(request, "pg") == "barman -c '/etc/my 100%%.conf' get-wal pg %f > %p"
+
+
+def test_a_server_on_another_host_fetches_over_ssh():
+    request = RestoreRequest(
+        "latest", "/dest", get_wal=True, remote_ssh_command="ssh pg", barman_host="bck", jobs=1, barman_user="b"
+    )
+    assert wal_restore_command(request, "pg") == "barman-wal-restore -P -U b bck pg %f %p"
+    request = replace(request, standby_mode=True, jobs=4, barman_port=2222, config_file="/etc/my 100%.conf")
+    assert wal_restore_command(request, "pg") == (
+        "barman-wal-restore -U b --port 2222 -c '/etc/my 100%%.conf' bck pg %f %p -p 4"
+    )
