@@ -6,12 +6,12 @@ import contextlib
 import os
 import pwd
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support import needs
 from tests.support.fix_postgres import BarmanHome, Cluster, ClusterFactory, wait_until
 from tests.support.fix_sshd import USER, Sshd
 
@@ -153,21 +153,16 @@ def test_what_cannot_succeed_is_refused_before_the_first_byte(
 @pytest.fixture
 def small_disk(pg_factory: ClusterFactory) -> Iterator[Callable[[int], Path]]:
     """Mount a file system of so many MB that the user of sshd may write to."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to mount a file system")
-    mounted: list[Path] = []
+    with contextlib.ExitStack() as mounted:
 
-    def mount(megabytes: int) -> Path:
-        place = pg_factory.scratch()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)], check=True)
-        mounted.append(place)
-        shutil.chown(place, USER)
-        place.chmod(0o700)
-        return place
+        def mount(megabytes: int) -> Path:
+            place = pg_factory.scratch()
+            mounted.enter_context(needs.small_disk(place, f"{megabytes}m"))
+            shutil.chown(place, USER)
+            place.chmod(0o700)
+            return place
 
-    yield mount
-    for place in mounted:
-        subprocess.run(["umount", "-l", str(place)], check=True)
+        yield mount
 
 
 def test_a_restore_that_is_cut_or_fills_the_disk_is_finished_by_the_same_command(
