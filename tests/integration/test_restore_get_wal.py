@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,62 @@ def test_a_server_fetches_its_wal(
     cluster = pg_factory.adopt(pg.version, destination)
     wait_until(lambda: cluster.ledger() == rows, "every row is there")
     wait_until(lambda: cluster.value("SELECT pg_is_in_recovery()") is standby, "it is what it should be")
+
+
+def test_a_recovery_never_ends_where_its_archive_is_sick_and_goes_on_when_it_is_well(
+    newest_pg: Cluster, pg_factory: ClusterFactory, barman_home: BarmanHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The generated restore_command of a server on this host: neither a failure of Barman nor a hole promotes."""
+    pg = newest_pg
+    install_command(pg_factory.scratch(), monkeypatch)
+    barman_home.add_server("pg", pg, archiver="on", recovery_options="get-wal")
+    pg.configure(archive_mode="on", archive_command=barman_home.accept_wal("pg"))
+    settle(barman_home, pg.data.stat().st_uid)
+    pg.restart()
+    pg.create_ledger()
+    barman_home.run("switch-wal", "--force", "--archive", "pg").ok()
+    barman_home.run("backup", "pg", "--wait").ok()
+    names = []
+    for _ in range(3):
+        pg.insert(3)
+        names.append(pg.switch_wal())
+    rows = pg.ledger()
+    wait_until((barman_home.path("pg", "incoming") / names[-1]).exists, "the last segment arrives")
+    barman_home.run("archive-wal", "pg").ok()
+    pg.destroy()
+    destination = pg_factory.scratch() / "restored"
+    barman_home.run("restore", "pg", "latest", str(destination)).ok()
+    cluster = pg_factory.adopt(pg.version, destination, start=False)
+
+    def has_promoted() -> bool:
+        return "archive recovery complete" in cluster.log_text() or any((destination / "pg_wal").glob("*.history"))
+
+    # Barman fails as a whole: the server stops, and is as it was.
+    moved = barman_home.config_file.with_name("elsewhere.conf")
+    barman_home.config_file.rename(moved)
+    cluster.start(wait=False)
+    process = cluster.process
+    assert process is not None
+    wait_until(lambda: process.poll() is not None, "the server stops", 60)
+    assert not has_promoted()
+    assert (destination / "recovery.signal").exists()
+    cluster.stop()
+    moved.rename(barman_home.config_file)
+
+    # A hole, then no archive at all: the server waits for what must be there, and finds it when it is.
+    archived = next(barman_home.path("pg", "wals").rglob(names[1]))
+    aside = barman_home.path("pg", "aside")
+    archived.rename(aside)
+    cluster.start(wait=False)
+    wait_until(lambda: f'restored log file "{names[0]}" from archive' in cluster.log_text(), "it recovers", 60)
+    time.sleep(2)
+    assert cluster.is_running
+    assert not has_promoted()
+    wals = archived.parent
+    wals.rename(wals.with_name("unmounted"))
+    time.sleep(2)
+    assert cluster.is_running
+    assert not has_promoted()
+    wals.with_name("unmounted").rename(wals)
+    aside.rename(archived)
+    wait_until(lambda: has_promoted() and cluster.ledger() == rows, "every row is there", 60)
