@@ -107,8 +107,7 @@ def plan_restore(request: RestoreRequest, target: RecoveryTarget, gathered: Gath
     steps: list[Step] = [
         PrepareDestination(layouts.destination, layouts.directories, marker, place.marker_text, place.has_control_file),
         *([RemoveStale(stale)] if stale else []),
-        # What an unfinished restore left may have the right size and time and not the content, after a power loss.
-        CopyTrees(_trees(request, backup, layouts), request.jobs, request.delta or _resumes_remotely(request, place)),
+        _copying(request, gathered),
         LinkTablespaces(layouts.destination, layouts.links),
         RecordOrigin(layouts.destination, info.backup_id, backup.record),
     ]
@@ -129,8 +128,13 @@ def plan_restore(request: RestoreRequest, target: RecoveryTarget, gathered: Gath
     return RestorePlan(request, info, target, chain.timeline, layouts, tuple(steps), warnings)
 
 
-def _resumes_remotely(request: RestoreRequest, place: PlaceFacts) -> bool:
-    return request.remote_ssh_command is not None and place.marker is not None
+def _copying(request: RestoreRequest, gathered: Gathered) -> CopyTrees:
+    trees = _trees(request, gathered.backup, gathered.layouts)
+    if all(place.is_free for place in gathered.places.values()):
+        return CopyTrees(trees, request.jobs)
+    # What an unfinished restore left may have the right size and time and not the content, after a power loss.
+    resumes = request.remote_ssh_command is not None
+    return CopyTrees(trees, request.jobs, compare=request.delta or resumes, in_place=not request.delta)
 
 
 def _inner(request: RestoreRequest, data: SourceTree, layouts: Layouts) -> tuple[str, ...]:

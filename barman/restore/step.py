@@ -64,12 +64,14 @@ class TreeCopy:
 class CopyTrees:
     """Copy the files of the backup, all but the control file.
 
-    With `compare` only those whose content differs from what is there; a file that stays is not written to.
+    With `compare` only those whose content differs from what is there. A file that differs is replaced, not written
+    into, unless the file that is there is of this restore too (`in_place`).
     """
 
     trees: tuple[TreeCopy, ...]
     jobs: int
     compare: bool = False
+    in_place: bool = True
 
     def describe(self) -> str:
         """Say what the step does."""

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def copy_trees(step: CopyTrees, bench: Workbench) -> None:
     """Send everything but the control file, in parallel. Not durable yet.
 
-    Over an empty destination files are written in place; one that is compared is replaced when it differs, so that
-    other names of it (hard links) keep what they have. Raises CommandFailed.
+    A file of a cluster that is overwritten is replaced when it differs, so that other names of it (hard links) keep
+    what they have. Raises CommandFailed.
     """
     host, transfer = bench.remote
     bench.reporter.info("Copying the base backup.")
@@ -43,7 +43,10 @@ def copy_trees(step: CopyTrees, bench: Workbench) -> None:
         for share in share_out(files, transfer.options.workers) if files else ():
             names = [file.path for file in share]
             job = transfer.job(host, tree.source.root, tree.target, names, TREE_ENTRIES_FLAGS, _label(tree))
-            jobs.append(replace(job, checksum=step.compare, inplace=not step.compare))
+            if step.compare:
+                # Reading all of both sides may take longer than any silence means something.
+                job = replace(job, checksum=True, inplace=step.in_place, silence_seconds=0)
+            jobs.append(job)
             limits.append(tree.bandwidth_limit)
     files_sent, travelled = total(pool.run(transfer.limited(jobs, limits)))
     if step.compare:
