@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 
+from barman.clock import monotonic, sleep
 from barman.errors import CommandFailed, DeadlineExceeded
 from barman.typing import IO, TYPE_CHECKING
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from barman.clock import Deadline
 
 _GRACE_SECONDS = 10.0
+_GLANCE_SECONDS = 0.05
+_LONGEST_LINE = 65536
 
 
 class Completed:
@@ -150,15 +155,18 @@ class Child:
         """Return the status when the program has ended, else None."""
         return self._process.poll()
 
-    def wait(self, deadline: Deadline | None = None) -> int:
-        """Wait for the end and return the status. Raises DeadlineExceeded (the program goes on)."""
+    def wait(self, deadline: Deadline | None = None, *, drain: float = _GRACE_SECONDS) -> int:
+        """Wait for the end and return the status. Raises DeadlineExceeded (the program goes on).
+
+        What the program left running may hold its output open: that is read for `drain` seconds at most.
+        """
         try:
             status = self._process.wait(deadline.remaining() if deadline else None)
         except subprocess.TimeoutExpired:
             seconds = deadline.seconds if deadline else None
             raise DeadlineExceeded(f"'{self.argv[0]}' did not end within {seconds:g} seconds") from None
         for pump in self._pumps:
-            pump.join(_GRACE_SECONDS)
+            pump.join(drain)
         return status
 
     def interrupt(self) -> None:
@@ -172,6 +180,24 @@ class Child:
     def kill(self) -> None:
         """Send SIGKILL to the group."""
         _kill_group(self._process)
+
+    def end_group(self, grace: float = _GRACE_SECONDS) -> None:
+        """End the program and all that it started in its group: SIGTERM, then SIGKILL for whoever is left."""
+        if self._process.poll() is None:
+            self.terminate()
+            limit = monotonic() + grace
+            # It is not reaped before the second signal: until then nobody else can get the number of the group.
+            while not self._is_over() and monotonic() < limit:
+                sleep(_GLANCE_SECONDS)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait()
+        for pump in self._pumps:
+            pump.join(_GLANCE_SECONDS)
+
+    def _is_over(self) -> bool:
+        """Tell whether the program has ended, without reaping it."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def close(self) -> None:
         """End the program if it still runs: SIGTERM, ten seconds, SIGKILL."""
@@ -196,7 +222,8 @@ class Child:
 
 def _pump(stream: object, callback: Callable[[str], None] | None) -> threading.Thread:
     def pump() -> None:
-        for line in stream:  # type: ignore[attr-defined]  # a pipe: Popen types it as optional
+        # A program may write without ever ending a line: no line is read in pieces larger than this.
+        for line in iter(partial(stream.readline, _LONGEST_LINE), b""):  # type: ignore[attr-defined]  # a pipe
             if callback is not None:
                 callback(line.decode("utf-8", "replace").rstrip("\r\n"))
 

@@ -1,6 +1,7 @@
 """Delete backups so that a deletion killed anywhere is finished by the next run, and nothing half-deleted looks good.
 
-The order for one backup: the marker `meta/.ID.deleting`; the record says FAILED; the data; the WAL that no other backup
+Hook scripts are asked first, about every backup and every WAL file that goes: one that forbids leaves no trace. The
+order for one backup: the marker `meta/.ID.deleting`; the record says FAILED; the data; the WAL that no other backup
 needs; the parent forgets its child; the record; the marker. Each step is durable before the next one begins, each can
 be repeated, and as long as the marker is there the rest will be done. Where several backups go, all are marked before
 the first loses a byte, and children go before parents: what is not deleted yet can be restored, or is marked.
@@ -19,15 +20,16 @@ from barman.catalog.backup_info import BackupInfo, BackupStatus, BackupType
 from barman.errors import BackupError, BarmanError, CatalogError, CorruptRecord, LockBusy, UnknownBackup
 from barman.fs import durable
 from barman.fs.tree import measure
+from barman.hooks.hooks import Hooks
 from barman.logs import Log
 from barman.timestamps import format_ctime
 from barman.typing import TYPE_CHECKING
 from barman.units import format_age
 from barman.values import dataclass, replace
-from barman.wal.removal import remove_unneeded_wals
+from barman.wal.removal import permit_removal, remove_unneeded_wals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from barman.catalog.backup_id import BackupId
     from barman.catalog.catalog import Catalog, CatalogView
@@ -63,15 +65,17 @@ def delete_backup(server: Server, backup_id: BackupId, reporter: Reporter) -> De
 
     Takes the server's backup lock and, one after the other, the lock of each backup that goes.
 
-    Raises BackupError when it is refused or fails; the reasons have been reported by then.
+    Raises BackupError when it is refused or fails; the reasons have been reported by then. Raises HookAborted when a
+    script forbids it: then nothing has changed.
     """
     catalog = server.catalog
+    hooks = Hooks(server, reporter)
     holder = last_backup_holder(catalog)
     try:
         with catalog.locks.backup():
-            settle(catalog, reporter, holder, except_for=backup_id)
+            settle(catalog, reporter, holder, hooks, except_for=backup_id)
             plan = plan_deletion(catalog.snapshot(), backup_id, server.config.minimum_redundancy)
-            return carry_out(catalog, plan, reporter)
+            return carry_out(catalog, plan, reporter, hooks)
     except BackupInUse as error:
         reporter.error(error.message)
         raise cannot_delete(server.name, backup_id) from error
@@ -80,10 +84,11 @@ def delete_backup(server: Server, backup_id: BackupId, reporter: Reporter) -> De
         raise cannot_delete(server.name, backup_id) from None
 
 
-def carry_out(catalog: Catalog, plan: DeletionPlan, reporter: Reporter) -> DeleteResult:
+def carry_out(catalog: Catalog, plan: DeletionPlan, reporter: Reporter, hooks: Hooks) -> DeleteResult:
     """Carry out a plan made under the server's backup lock, which the caller still holds.
 
-    Raises BackupError when the plan has refusals (which are reported), BackupInUse when a backup is in use.
+    Raises BackupError when the plan has refusals (which are reported), BackupInUse when a backup is in use, HookAborted
+    when a script forbids it; nothing has changed then.
     """
     server_name = catalog.layout.server_name
     for refusal in plan.refusals:
@@ -95,11 +100,17 @@ def carry_out(catalog: Catalog, plan: DeletionPlan, reporter: Reporter) -> Delet
     with _all_locks(catalog, plan):
         # A restore may hold one of the locks until now, and a keep may have come in: look again before the first mark.
         _refuse_kept(catalog, plan)
+        told, permitted = _ask_scripts(catalog, plan, hooks)
+        if told or permitted:
+            # Scripts take their time.
+            _refuse_kept(catalog, plan)
         for backup_id in plan.backups:
             catalog.backups.mark_deleting(backup_id)
             _mark_failed(catalog, backup_id)
         for backup_id in plan.backups:
-            _remove(catalog, backup_id, reporter)
+            _remove(catalog, backup_id, reporter, hooks, permitted)
+            if backup_id in told:
+                hooks.after("delete", told[backup_id])
     return DeleteResult(server_name, tuple(plan.backups))
 
 
@@ -115,12 +126,14 @@ def resume_deletions(server: Server, reporter: Reporter) -> list[str]:
     holder = last_backup_holder(catalog)
     try:
         with catalog.locks.backup():
-            return settle(catalog, reporter, holder)
+            return settle(catalog, reporter, holder, Hooks(server, reporter))
     except LockBusy:
         return []
 
 
-def settle(catalog: Catalog, reporter: Reporter, holder: int | None, *, except_for: str = "") -> list[str]:
+def settle(
+    catalog: Catalog, reporter: Reporter, holder: int | None, hooks: Hooks, *, except_for: str = ""
+) -> list[str]:
     """Put right what earlier runs left behind when they died; every change of the catalog begins with this.
 
     The caller holds the server's backup lock; `holder` is the pid that was in it before, see `last_backup_holder`.
@@ -129,7 +142,7 @@ def settle(catalog: Catalog, reporter: Reporter, holder: int | None, *, except_f
     """
     _sweep(catalog)
     mark_dead_runs(catalog, reporter, holder)
-    return _finish_marked(catalog, reporter, except_for)
+    return _finish_marked(catalog, reporter, hooks, except_for)
 
 
 def _sweep(catalog: Catalog) -> None:
@@ -158,7 +171,8 @@ def _content(path: str) -> bytes | None:
         return None
 
 
-def _finish_marked(catalog: Catalog, reporter: Reporter, except_for: str) -> list[str]:
+def _finish_marked(catalog: Catalog, reporter: Reporter, hooks: Hooks, except_for: str) -> list[str]:
+    """Finish deletions that were marked. Their scripts have permitted them before; they are told the end."""
     marked = catalog.backups.find_deleting()[0] - {except_for}
     finished: list[str] = []
     for backup_id in _children_first(catalog.snapshot(), marked):
@@ -170,8 +184,11 @@ def _finish_marked(catalog: Catalog, reporter: Reporter, except_for: str) -> lis
         reporter.info(f"Resuming the deletion of backup {backup_id} for server {catalog.layout.server_name}")
         try:
             with catalog.locks.backup_id(backup_id):
+                told = _variables(catalog, catalog.snapshot(), backup_id) if hooks.present("delete") else None
                 _mark_failed(catalog, backup_id)
-                _remove(catalog, backup_id, reporter)
+                _remove(catalog, backup_id, reporter, hooks)
+                if told is not None:
+                    hooks.after("delete", told)
         except LockBusy:
             reporter.warning(f"Backup {backup_id} is in use: its deletion is left to the next run")
             continue
@@ -216,6 +233,26 @@ def _refuse_kept(catalog: Catalog, plan: DeletionPlan) -> None:
         raise BackupError(f"backup {min(kept)} is kept since a moment ago, nothing was deleted")
 
 
+def _ask_scripts(
+    catalog: Catalog, plan: DeletionPlan, hooks: Hooks
+) -> tuple[dict[BackupId, dict[str, str]], list[str]]:
+    """Run the scripts before the deletion of every backup and WAL file of the plan.
+
+    Returns what the scripts after it will be told of the backups, as they were, and the WAL that may go.
+    """
+    view = catalog.snapshot()
+    told = {backup_id: _variables(catalog, view, backup_id) for backup_id in plan.backups if hooks.present("delete")}
+    for variables in told.values():
+        hooks.before("delete", variables)
+    return told, permit_removal(catalog, view, plan.backups, hooks)
+
+
+def _variables(catalog: Catalog, view: CatalogView, backup_id: BackupId) -> dict[str, str]:
+    from barman.hooks.environment import backup_variables
+
+    return backup_variables(catalog.layout, view, backup_id)
+
+
 def _mark_failed(catalog: Catalog, backup_id: BackupId) -> None:
     """From here on nobody takes the backup for a good one, not even the original.
 
@@ -241,7 +278,9 @@ def _mark_failed(catalog: Catalog, backup_id: BackupId) -> None:
     log_status(failed, info.status)
 
 
-def _remove(catalog: Catalog, backup_id: BackupId, reporter: Reporter) -> None:
+def _remove(
+    catalog: Catalog, backup_id: BackupId, reporter: Reporter, hooks: Hooks, permitted: Collection[str] = ()
+) -> None:
     """Remove a backup that is marked; the caller holds its lock."""
     server_name = catalog.layout.server_name
     started = clock.now()
@@ -250,7 +289,7 @@ def _remove(catalog: Catalog, backup_id: BackupId, reporter: Reporter) -> None:
     info = view.backups.get(backup_id)
     try:
         durable.remove_tree(catalog.layout.backup_directory_of(backup_id))
-        remove_unneeded_wals(catalog, view, [backup_id], reporter)
+        remove_unneeded_wals(catalog, view, [backup_id], reporter, hooks, permitted)
         if info is not None and info.parent_backup_id is not None and info.parent_backup_id not in view.deleting:
             _forget_child(catalog, info.parent_backup_id, backup_id)
         catalog.backups.remove_record(backup_id)

@@ -6,7 +6,8 @@ from barman import clock
 from barman.backup.dead_runs import last_backup_holder
 from barman.backup.delete import BackupInUse, carry_out, settle
 from barman.backup.delete_plan import plan_deletion
-from barman.errors import BackupError, ConfigError, LockBusy
+from barman.errors import BackupError, ConfigError, HookAborted, LockBusy
+from barman.hooks.hooks import Hooks
 from barman.logs import Log
 from barman.retention.policy import parse
 from barman.retention.report import RetentionStatus, report
@@ -46,8 +47,9 @@ def apply_retention(server: Server, reporter: Reporter) -> list[str]:
     holder = last_backup_holder(server.catalog)
     try:
         with server.catalog.locks.backup():
-            settle(server.catalog, reporter, holder)
-            return _delete_obsolete(server, policy, reporter)
+            hooks = Hooks(server, reporter)
+            settle(server.catalog, reporter, holder, hooks)
+            return _delete_obsolete(server, policy, reporter, hooks)
     except LockBusy as error:
         if error.path != server.catalog.layout.lock("backup"):
             raise
@@ -73,7 +75,7 @@ def _obsolete(server: Server, view: CatalogView, policy: RetentionPolicy) -> lis
     return [i for i in sorted(statuses) if statuses[i] == RetentionStatus.OBSOLETE and i not in orphans]
 
 
-def _delete_obsolete(server: Server, policy: RetentionPolicy, reporter: Reporter) -> list[str]:
+def _delete_obsolete(server: Server, policy: RetentionPolicy, reporter: Reporter, hooks: Hooks) -> list[str]:
     deleted: list[str] = []
     for backup_id in _obsolete(server, server.catalog.snapshot(), policy):
         # Each deletion changes what the policy says of the rest: judge again, by the catalog as it is now.
@@ -90,12 +92,14 @@ def _delete_obsolete(server: Server, policy: RetentionPolicy, reporter: Reporter
             continue
         reporter.info(f"Enforcing retention policy: removing backup {backup_id} for server {server.name}")
         try:
-            deleted += carry_out(server.catalog, plan, reporter).backup_ids
+            deleted += carry_out(server.catalog, plan, reporter, hooks).backup_ids
         except BackupInUse as error:
             reporter.warning(
                 f"Another action is in progress for the backup {error.backup_id} of server {server.name}, "
                 "skipping retention policy application"
             )
+        except HookAborted as abortion:
+            reporter.warning(f"Backup {backup_id} is obsolete and stays: {abortion.message}")
         except BackupError as error:
             reporter.error(error.message)
     return deleted

@@ -14,6 +14,7 @@ from barman.wal.removal import remove_unneeded_wals
 if TYPE_CHECKING:
     from barman.backup.request import BackupRequest
     from barman.catalog.backup_info import BackupInfo
+    from barman.hooks.hooks import Hooks
     from barman.report import Reporter
     from barman.server.server import Server
 
@@ -84,7 +85,7 @@ def _warn_waiting(info: BackupInfo, reporter: Reporter) -> None:
     )
 
 
-def purge_before_first(server: Server, info: BackupInfo, reporter: Reporter) -> None:
+def purge_before_first(server: Server, info: BackupInfo, reporter: Reporter, hooks: Hooks) -> None:
     """Drop the WAL from before the first backup, which no recovery can begin with; the caller holds the backup lock.
 
     Only when this backup is the only good one and tells where it begins; on immutable storage nothing goes at all.
@@ -99,10 +100,12 @@ def purge_before_first(server: Server, info: BackupInfo, reporter: Reporter) -> 
         return
     quiet = MemoryReporter()
     try:
-        names = remove_unneeded_wals(catalog, view, (), quiet)
+        names = remove_unneeded_wals(catalog, view, (), quiet, hooks)
     except OSError as error:
         reporter.warning(f"WAL from before the first backup cannot be removed: {error}")
         return
+    for warning in quiet.texts("warning"):
+        reporter.warning(warning)
     if names:
         reporter.listing("WAL segments preceding the current backup have been found:")
         for name in names:

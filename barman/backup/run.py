@@ -20,6 +20,7 @@ from barman.catalog.backup_id import new_backup_id
 from barman.catalog.backup_info import BackupInfo, BackupStatus, Tablespace
 from barman.catalog.identity import Identity
 from barman.errors import BackupError, BarmanError, Interrupted, LockBusy, PostgresError
+from barman.hooks.hooks import Hooks
 from barman.logs import Log
 from barman.postgres.control_functions import create_restore_point
 from barman.postgres.facts import read_facts
@@ -29,6 +30,8 @@ from barman.units import format_age, format_size
 from barman.values import dataclass
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from barman.backup.request import BackupRequest
     from barman.catalog.backup_id import BackupId
     from barman.catalog.catalog import Catalog, CatalogView
@@ -62,7 +65,7 @@ def run_backup(server: Server, request: BackupRequest, reporter: Reporter) -> Ba
     holder = last_backup_holder(catalog)
     try:
         with catalog.locks.backup():
-            settle(catalog, reporter, holder)
+            settle(catalog, reporter, holder, Hooks(server, reporter))
             return _run_locked(server, executor, request, reporter)
     except LockBusy as error:
         if error.path != catalog.layout.lock("backup"):
@@ -82,21 +85,51 @@ def _run_locked(server: Server, executor: BackupExecutor, request: BackupRequest
     record = RunningRecord(catalog, _first_record(server, executor, request, facts, view))
     parent_id = getattr(plan, "parent_id", None)
     record.save(parent_backup_id=parent_id)
+    hooks = Hooks(server, reporter)
+    interruption: BaseException | None = None
     try:
+        _announce(server, executor, record, reporter)
+        if _run_scripts(hooks.before, hooks, record, catalog):
+            # They took their time: the server is asked again, over connections that nobody has ended meanwhile.
+            server.close()
+            facts = read_facts(server.postgres, with_size=True)
+            plan = executor.plan(request, facts, view)
         _take(server, executor, plan, facts, record, reporter)
     except BaseException as error:  # noqa: BLE001  signals too: the record must say how the backup ended
         _fail(record, error, reporter)
         if not isinstance(error, Exception):
-            raise
+            interruption = error
     finally:
         if parent_id is not None:
             _add_child(catalog, parent_id, record.backup_id)
         server.close()
-    if record.info.status != BackupStatus.FAILED:
-        record.info = complete_backup(server, record.info, request, reporter)
-        purge_before_first(server, record.info, reporter)
+    try:
+        if record.info.status != BackupStatus.FAILED:
+            record.info = complete_backup(server, record.info, request, reporter)
+            purge_before_first(server, record.info, reporter, hooks)
+    finally:
+        _run_scripts(hooks.after, hooks, record, catalog)
+    if interruption is not None:
+        raise interruption
     reporter.emit(BackupResult(record.info))
     return record.info
+
+
+def _announce(server: Server, executor: BackupExecutor, record: RunningRecord, reporter: Reporter) -> None:
+    directory = server.catalog.layout.backup_directory_of(record.backup_id)
+    reporter.info(f"Starting backup using {executor.mode} method for server {server.name} in {directory}")
+
+
+def _run_scripts(
+    run: Callable[[str, dict[str, str]], None], hooks: Hooks, record: RunningRecord, catalog: Catalog
+) -> bool:
+    """Run the scripts before or after a backup, whatever became of it; tell whether there are any."""
+    if not hooks.present("backup"):
+        return False
+    from barman.hooks.environment import backup_variables
+
+    run("backup", backup_variables(catalog.layout, catalog.snapshot(), record.backup_id))
+    return True
 
 
 def _first_record(
@@ -125,8 +158,6 @@ def _take(
 ) -> None:
     """Everything between EMPTY and WAITING_FOR_WALS; whatever it raises becomes the failure of the backup."""
     catalog = server.catalog
-    directory = catalog.layout.backup_directory_of(record.backup_id)
-    reporter.info(f"Starting backup using {executor.mode} method for server {server.name} in {directory}")
     record.change(**_facts_fields(facts))
     began = clock.monotonic()
     record.save(status=BackupStatus.STARTED)

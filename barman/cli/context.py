@@ -110,14 +110,6 @@ class Context:
             except BarmanError as error:
                 report_error(error, self.reporter)
 
-    def warn_of_hooks(self, config: ServerConfig, *points: str) -> None:
-        """Say which configured hook scripts the command would have to run and does not."""
-        from barman.config.unserved import hook_warning
-
-        text = hook_warning(config, points)
-        if text:
-            self.reporter.warning(text)
-
     def _serves(self, config: ServerConfig, inactive: str, disabled: str, passive: str) -> bool:
         if config.disabled and disabled == "error":
             for message in list(config.msg_list)[:1]:

@@ -17,6 +17,7 @@ from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 from barman.wal import quarantine
 from barman.wal.admission import Decision
+from barman.wal.archive_hooks import ArchiveHooks, archive_hooks_of
 from barman.wal.cluster import known_cluster
 from barman.wal.commit import Prepared, commit, listed_names
 from barman.wal.incoming import IncomingSource
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from barman.config.server_config import ServerConfig
     from barman.report import Reporter
     from barman.server.server import Server
-    from barman.wal.archive_hooks import ArchiveHooks
 
 GROUP = 32
 """Files that become durable together: enough to make syncing directories and the index cheap."""
@@ -64,7 +64,7 @@ def archive_wal(
     With `quiet`, sources that hold nothing are not mentioned. When another archiver is at work this says so and does
     nothing. Files that are refused are moved to the errors directory and reported as errors. Raises WalError when the
     archive cannot be written to or compression does not work: what was archived by then stays archived, everything else
-    stays in its queue.
+    stays in its queue. `hooks` are the configured scripts unless given.
     """
     lock = server.catalog.locks.archive_wal()
     try:
@@ -75,7 +75,7 @@ def archive_wal(
         )
         return ArchiveResult(server.name, busy=True)
     try:
-        return _Run(server, reporter, quiet, hooks).run()
+        return _Run(server, reporter, quiet, hooks or archive_hooks_of(server, reporter)).run()
     except OSError as error:
         raise _explain(error, server.name) from error
     finally:
@@ -151,7 +151,9 @@ class _Run:
                 self._commit(group)
                 refused += [item for item in group if self._report(item)]
         except HookAborted as abortion:
-            self._reporter.debug(f"archiving from {source.title} ends here: {abortion.message}")
+            self._reporter.warning(
+                f"WAL of server {self._result.server_name} from {source.title} stays in its queue: {abortion.message}"
+            )
             return
         foreign = [*batch.foreign, *(item.found for item in refused)]
         if foreign:
@@ -165,7 +167,12 @@ class _Run:
             return
         for found in files:
             self._hooks.before(found)
-            yield [self._staging.prepare(found)]
+            try:
+                item = self._staging.prepare(found)
+            except (OSError, BarmanError) as failure:
+                self._hooks.failed(found, str(failure))
+                raise
+            yield [item]
 
     def _commit(self, group: list[Prepared]) -> None:
         error = ""
@@ -178,7 +185,7 @@ class _Run:
         finally:
             if self._hooks is not None:
                 for item in group:
-                    self._hooks.after(item, error or "; ".join(item.reasons))
+                    self._hooks.after(item, error)
 
     def _announce(self, source: WalSource, batch: Batch) -> None:
         if self._quiet and not batch.files and not batch.foreign:

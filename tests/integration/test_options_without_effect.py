@@ -9,17 +9,14 @@ import pytest
 from tests.support.fix_postgres import BarmanHome, Cluster
 
 
-def test_options_and_hooks_that_are_passed_over_are_warned_of(
+def test_options_that_are_passed_over_are_warned_of(
     newest_pg: Cluster, barman_home: BarmanHome, tmp_path: Path
 ) -> None:
-    hooks = {f"pre_{point}_script": "/bin/false" for point in ("backup", "archive", "delete", "recovery")}
-    barman_home.add_server("pg", newest_pg, archiver="on", **hooks)
+    barman_home.add_server("pg", newest_pg, archiver="on")
     newest_pg.configure(archive_mode="on", archive_command=barman_home.accept_wal("pg"))
     newest_pg.restart()
-    said = "WARNING: hook scripts of server pg are not run by this version: "
     barman_home.run("switch-wal", "--force", "--archive", "pg").ok()
     done = barman_home.run("backup", "pg", "--wait", "-j", "2", "--no-manifest", "--reuse-backup").ok()
-    assert f"{said}pre_backup_script, pre_archive_script\n" in done.err
     assert "WARNING: --jobs: no effect on server pg with backup_method = postgres\n" in done.err
     assert "WARNING: --no-manifest has no effect on server pg" in done.err
     assert "WARNING: --reuse-backup has no effect on server pg" in done.err
@@ -27,24 +24,13 @@ def test_options_and_hooks_that_are_passed_over_are_warned_of(
         barman_home.run("backup", "pg", "--wait-timeout", "5").ok().err
     )
 
-    assert f"{said}pre_archive_script\n" in barman_home.run("archive-wal", "pg").ok().err
-    cron = barman_home.run("cron").ok()
-    assert f"{said}pre_archive_script, pre_delete_script\n" in cron.err
-    check = barman_home.run("check", "pg")
-    assert check.rc == 1
-    line = "\thook scripts: FAILED (not run by this version: pre_backup_script, pre_archive_script, pre_delete_script, "
-    assert line + "pre_recovery_script)\n" in check.out
-
     options = ("--bwlimit", "9", "--no-retry", "--staging-path", str(tmp_path), "--combine-mode", "link")
     staging = ("--staging-wal-directory", str(tmp_path / "staged"))
     done = barman_home.run("restore", "pg", "latest", str(tmp_path / "restored"), *options, *staging).ok()
-    assert f"{said}pre_archive_script, pre_recovery_script\n" in done.err
     assert "WARNING: --bwlimit, --retry-times: no effect, the restore is local\n" in done.err
     assert "WARNING: --staging-path, --combine-mode: no effect, nothing is staged" in done.err
     assert "WARNING: --staging-wal-directory has no effect without a recovery target" in done.err
     assert not (tmp_path / "staged").exists()
-
-    assert f"{said}pre_delete_script\n" in barman_home.run("delete", "pg", "oldest").ok().err
 
 
 @pytest.mark.parametrize(

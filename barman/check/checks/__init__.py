@@ -1,7 +1,7 @@
 """The checks, one file a subject, and the order in which they are run and printed (operations reference, section 13).
 
 Lines that the original does not have are printed only when they fail: `WAL queue`, `WAL index`, `backup catalog`,
-`backup method`, `hook scripts`.
+`backup method`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ ALL_CHECKS: tuple[Check, ...] = (
     backups.minimum_redundancy,
     backups.backup_catalog,
     methods.backup_method,
-    methods.hook_scripts,
     methods.ssh,
     methods.ssh_output_clean,
     methods.backup_label,

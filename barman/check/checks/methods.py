@@ -6,7 +6,6 @@ import os
 
 from barman.check.check import Outcome, check, failed, on_active_nodes, passed
 from barman.check.checks.archiving import compatible
-from barman.config.unserved import configured_hooks
 from barman.errors import BackupError, DeadlineExceeded, TransportError, Unreachable
 from barman.typing import TYPE_CHECKING
 
@@ -44,13 +43,6 @@ def backup_method(context: CheckContext) -> Outcome | None:
     except BackupError as error:
         return failed(f"{error.message}. {error.hint}")
     return None
-
-
-@check("hook scripts", blocking=False)
-def hook_scripts(context: CheckContext) -> Outcome | None:
-    """No configured script is passed over; printed only when one is. A backup without it is better than none."""
-    names = configured_hooks(context.config)
-    return failed(f"not run by this version: {', '.join(names)}") if names else None
 
 
 @check("ssh", applies=_uses_ssh)

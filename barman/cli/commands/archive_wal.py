@@ -23,5 +23,4 @@ def run(args: argparse.Namespace, context: Context) -> None:
         return
     from barman.wal.archiver import archive_wal
 
-    context.warn_of_hooks(server.config, "archive")
     context.reporter.emit(archive_wal(server, context.reporter))

@@ -107,7 +107,6 @@ def run(args: argparse.Namespace, context: Context) -> None:
         from barman.backup.run import run_backup
 
         require_built(server.config, args.incremental)
-        context.warn_of_hooks(server.config, "backup", "archive", "wal_delete")
         request = request_for(server.config, overrides)
         for warning in _without_effect(args, server):
             context.reporter.warning(warning)

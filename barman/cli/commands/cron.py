@@ -27,9 +27,6 @@ def run(args: argparse.Namespace, context: Context) -> None:
     if context.report_global_errors():
         return
     servers = [context.settings.servers[name] for name in sorted(context.settings.servers)]
-    for config in servers:
-        if config.active and not config.disabled:
-            context.warn_of_hooks(config, "archive", "delete", "wal_delete")
     Cron(context.config_file, keep_descriptors=args.keep_descriptors).run(servers, context.reporter)
     if context.settings.barman.lock_directory_cleanup:
         from barman.cron.lock_files import remove_unused_lock_files

@@ -26,7 +26,6 @@ def run(args: argparse.Namespace, context: Context) -> None:
         return
     from barman.backup.delete import delete_backup
 
-    context.warn_of_hooks(server.config, "delete", "wal_delete")
     backup_id = _resolve(args.backup_id, server.catalog.snapshot())
     context.reporter.emit(delete_backup(server, backup_id, context.reporter))
 

@@ -37,3 +37,12 @@ class HookOptions(OptionSet):
     pre_recovery_retry_script = _retry_script("before a restore")
     post_recovery_script = _script("after a restore")
     post_recovery_retry_script = _retry_script("after a restore")
+    hook_script_timeout = option.count(
+        86400,
+        "Time limit of a script around a backup, a deletion or a restore, and of all attempts of a retry script before "
+        "it; 0 means none.",
+        unit="seconds",
+    )
+    wal_hook_script_timeout = option.count(
+        3600, "The same for scripts around a single WAL file; 0 means none.", unit="seconds"
+    )

@@ -474,7 +474,10 @@ class RecordingHooks:
         self.calls.append(("before", found.name, str(self.server.catalog.wals.exists(found.name))))
 
     def after(self, item: Prepared, error: str) -> None:
-        self.calls.append(("after", item.found.name, error))
+        self.calls.append(("after", item.found.name, error or "; ".join(item.reasons)))
+
+    def failed(self, found: Found, error: str) -> None:
+        self.calls.append(("failed", found.name, error))
 
 
 def test_hooks_run_around_every_file_in_turn(tmp_path: Path) -> None:
