@@ -125,6 +125,19 @@ def test_what_cannot_succeed_is_refused_before_the_first_byte(
             assert "is not writable" in refused(host / name)
         assert "foreign' is not writable" in refused(host / "foreign")
 
+    # A standby that fetches its WAL.
+    standby = host / "standby"
+    command = ("restore", "pg", stored, str(standby), "--remote-ssh-command", sshd.command, "--network-compression")
+    done = barman_home.run(*command, "--get-wal", "--standby-mode", "--recovery-option-port", "2222").ok()
+    assert "WARNING: 'get-wal' is in the specified 'recovery_options'." in done.out
+    settings = (standby / "postgresql.auto.conf").read_text()
+    user = barman_home.globals["barman_user"]
+    expected = f"restore_command = 'barman-wal-restore -U {user} --port 2222 -c {barman_home.config_file} "
+    assert expected in settings
+    assert " pg %f %p -p 2'\n" in settings
+    assert (standby / "standby.signal").exists()
+    assert not list((standby / "pg_wal").glob("0*"))
+
     # Every reason at once, those of the way too.
     sshd.authorize("")
     text = refused(host / "new", "--target-lsn", "F/0")
@@ -146,7 +159,7 @@ def test_what_cannot_succeed_is_refused_before_the_first_byte(
     assert "is not empty" in text
     sshd.stop()
     assert "Connection refused" in refused(host / "new")
-    assert sorted(os.listdir(host)) == ["closed", "dangling", "file", "foreign", "full"]
+    assert sorted(os.listdir(host)) == ["closed", "dangling", "file", "foreign", "full", "standby"]
     assert newest_pg.value("SELECT count(*) FROM ledger") == 5
 
 
