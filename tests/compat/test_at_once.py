@@ -23,7 +23,7 @@ FILES = 2000
 
 
 class Repository(OfflineHome):
-    """A, obsolete and of many files, and B, both with their WAL."""
+    """A, obsolete, and B, both with their WAL."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory, retention_policy="REDUNDANCY 1")
@@ -37,6 +37,9 @@ class Repository(OfflineHome):
             write(self.catalog.layout.wal_path(name), segment(name))
         self.catalog.xlogdb.append([WalFile(name, SEGMENT_SIZE, 1767225600.0) for name in names])
         self.data = Path(self.catalog.layout.data_directory(A))
+
+    def add_files(self) -> None:
+        """Make A so large that copying and deleting it take a while."""
         for number in range(FILES):
             write(str(self.data / "base" / str(number % 10) / str(number)), f"{number}\n" * 100)
 
@@ -63,6 +66,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
 def test_no_program_deletes_a_backup_that_is_being_restored(
     repository: Repository, original: Upstream, tmp_path: Path
 ) -> None:
+    repository.add_files()
     destination, source = tmp_path / "restored", contents(repository.data)
     restore = repository.start("restore", "main", A, str(destination))
     wait_until(lambda: (destination / "base" / "0").is_dir() or restore.poll() is not None, "files are copied")
@@ -87,6 +91,7 @@ def test_no_program_deletes_a_backup_that_is_being_restored(
 
 
 def test_two_deletions_of_one_backup_at_once_end_in_one(repository: Repository) -> None:
+    repository.add_files()
     running = [repository.start("delete", "main", A) for _ in range(3)]
     ended = [finish(process) for process in running]
     assert sorted(code for code, _ in ended) in ([0, 1, 1], [0, 0, 1], [0, 0, 0])

@@ -12,6 +12,7 @@ import pkgutil
 import pwd
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +36,37 @@ class Ran:
         return self.out + self.err
 
 
+def run_here(config_file: Path, scratch: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Ran:
+    """Run `barman ARGUMENTS` in a forked child; what it writes goes through files in a scratch directory."""
+    import_everything()
+    streams = [scratch / "stdout", scratch / "stderr"]
+    pid = os.fork()
+    if pid == 0:
+        code = 70
+        try:
+            for number, path in enumerate(streams, 1):
+                os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+            sys.stdin = open(os.devnull)
+            sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+            if env is not None:
+                os.environ.clear()
+                os.environ.update(env)
+            from barman.cli.main import run
+
+            code = run(["-c", str(config_file), *arguments])
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    out, err = (path.read_bytes().decode(errors="replace") for path in streams)
+    return Ran(os.waitstatus_to_exitcode(status), out, err)
+
+
 class OfflineHome:
     """A Barman home with the server `main`, whose PostgreSQL is down."""
 
     def __init__(self, directory: Path, **options: str) -> None:
-        import_everything()
         self.directory = directory
         self.config_file = directory / "barman.conf"
         self.log_file = directory / "barman.log"
@@ -54,25 +81,7 @@ class OfflineHome:
 
     def run(self, *arguments: str) -> Ran:
         """Run `barman ARGUMENTS` in a child."""
-        streams = [self.directory / "stdout", self.directory / "stderr"]
-        pid = os.fork()
-        if pid == 0:
-            code = 70
-            try:
-                for number, path in enumerate(streams, 1):
-                    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
-                sys.stdin = open(os.devnull)
-                sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
-                from barman.cli.main import run
-
-                code = run(["-c", str(self.config_file), *arguments])
-                sys.stdout.flush()
-                sys.stderr.flush()
-            finally:
-                os._exit(code)
-        _, status = os.waitpid(pid, 0)
-        out, err = (path.read_bytes().decode(errors="replace") for path in streams)
-        return Ran(os.waitstatus_to_exitcode(status), out, err)
+        return run_here(self.config_file, self.directory, *arguments)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start `barman ARGUMENTS` as a process of its own."""
