@@ -172,6 +172,11 @@ class Layout:
         return os.path.join(self.meta_directory, ".wal-index-sorted")
 
     @property
+    def wal_runs(self) -> str:
+        """What the directories of the WAL archive held when they last changed; as disposable as the cache."""
+        return os.path.join(self.meta_directory, ".wal-runs")
+
+    @property
     def receiver_state(self) -> str:
         """Ours: what a running receiver was started with. May be lost at any time."""
         return os.path.join(self.meta_directory, ".receive-wal")

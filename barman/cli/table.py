@@ -36,6 +36,7 @@ COMMANDS = (
     Command("put-wal", "Take WAL files from a tar stream on standard input"),
     Command("rebuild-xlogdb", "Rebuild the WAL index from the files in the archive"),
     Command("receive-wal", "Receive WAL from a server until interrupted; manage its replication slot"),
+    Command("recovery-window", "Show from when to when servers can be recovered, and which WAL is missing"),
     Command("replication-status", "Show the streaming clients of one or more servers"),
     Command("restore", "Restore a backup, to its end or to a point in time", ("recover",)),
     Command("show-backup", "Show what is known about a backup", ("show-backups",)),

@@ -28,6 +28,7 @@ VIEWS = {
     "WalArchiveCheck": ("wals", "WalArchiveCheckView"),
     "WalRangeCheck": ("wals", "WalRangeCheckView"),
     "RefusedList": ("wals", "RefusedListView"),
+    "RecoveryWindows": ("recovery_window", "RecoveryWindowsView"),
     "ProcessList": ("processes", "ProcessListView"),
 }
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from barman.catalog.catalog import Catalog, CatalogView
     from barman.catalog.wal_index import RangeStats
     from barman.config.server_config import ServerConfig
+    from barman.wal.recovery_window import Reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class BackupDetails:
     next_id: str | None = None
     root_id: str | None = None
     chain_size: int = 1
+    reach: Reach | None = None
+    """How far the backup can be recovered; None for one without WAL names in its record."""
 
 
 def show_backup(config: ServerConfig, catalog: Catalog, info: BackupInfo, view: CatalogView) -> BackupDetails:
@@ -44,6 +47,8 @@ def show_backup(config: ServerConfig, catalog: Catalog, info: BackupInfo, view: 
     next_id = done[place + 1] if place + 1 < len(done) else None
     required, until_next = wal_stats(catalog.index(), info, view.backups[next_id] if next_id else None)
     chain = _chain(info, view)
+    from barman.wal.recoverable import read_windows
+
     return BackupDetails(
         server_name=config.name,
         info=info,
@@ -57,6 +62,7 @@ def show_backup(config: ServerConfig, catalog: Catalog, info: BackupInfo, view: 
         next_id=next_id,
         root_id=chain[-1] if len(chain) > 1 else None,
         chain_size=len(chain),
+        reach=read_windows(catalog, view).reach_of(info.backup_id),
     )
 
 

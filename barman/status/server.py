@@ -12,10 +12,11 @@ from barman.values import dataclass
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from barman.catalog.catalog import CatalogView
+    from barman.catalog.catalog import Catalog, CatalogView
     from barman.config.server_config import ServerConfig
     from barman.postgres.facts import ServerFacts
     from barman.server.server import Server
+    from barman.wal.recovery_window import RecoveryWindows
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class ServerStatus:
 
     server_name: str
     lines: tuple[StatusLine, ...]
+    recovery: RecoveryWindows | None = None
+    """Behind the line `recovery_window`; None if it cannot be told."""
 
 
 def read_status(server: Server) -> ServerStatus:
@@ -48,12 +51,27 @@ def read_status(server: Server) -> ServerStatus:
     if config.active and not config.passive_node:
         lines.extend(_live_lines(server))
     lines.append(StatusLine("passive_node", "Passive node", str(bool(config.passive_node))))
-    lines.extend(_catalog_lines(config, server.catalog.snapshot()))
+    view = server.catalog.snapshot()
+    lines.extend(_catalog_lines(config, view))
+    recovery, line = _recovery(server.catalog, view)
+    lines.append(line)
     if config.passive_node:
         lines.append(
             StatusLine("primary_ssh_command", "SSH command to primary server", str(config.primary_ssh_command))
         )
-    return ServerStatus(config.name, tuple(lines))
+    return ServerStatus(config.name, tuple(lines), recovery)
+
+
+def _recovery(catalog: Catalog, view: CatalogView) -> tuple[RecoveryWindows | None, StatusLine]:
+    from barman.status.recovery import describe_windows
+    from barman.wal.recoverable import read_windows
+
+    key, description = "recovery_window", "Recovery window"
+    try:
+        found = read_windows(catalog, view)
+    except (BarmanError, OSError) as error:
+        return None, StatusLine(key, description, f"cannot be told: {error}")
+    return found, StatusLine(key, description, describe_windows(found))
 
 
 def _live_lines(server: Server) -> Iterator[StatusLine]:

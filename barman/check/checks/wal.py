@@ -6,18 +6,20 @@ import os
 
 from barman import clock
 from barman.check.check import Outcome, check, failed, passed
-from barman.check.coverage import Hole, holes, path_from
+from barman.postgres.timeline import TimelineHistory
 from barman.postgres.wal_name import WalSegment, is_segment_name
+from barman.postgres.wal_run import join_numbers
 from barman.timestamps import format_ctime
 from barman.typing import TYPE_CHECKING
 from barman.units import format_age, format_interval, format_size
+from barman.wal.recovery_path import RecoveryPath
+from barman.wal.recovery_window import Gap
 from barman.wal.required import segments_between
 
 if TYPE_CHECKING:
     from barman.catalog.backup_info import BackupInfo
     from barman.check.context import CheckContext
     from barman.config.server_config import ServerConfig
-    from barman.postgres.timeline import TimelineHistory
 
 WAITING_SECONDS = 600.0
 """How long the last WAL of a backup may take to arrive: the switch is immediate, and cron runs each minute."""
@@ -40,12 +42,13 @@ def wal_archive(context: CheckContext) -> Outcome | None:
     history, problem = _newest_history(context, newest)
     if problem:
         return failed(problem, blocking=False)
-    found = _holes(context, newest, history)
+    found = _gaps(context, newest, history)
     if found:
         more = f", and {len(found) - 1} more holes" if len(found) > 1 else ""
+        name = context.config.name
         return failed(
             f"WAL missing after the begin of backup {newest.backup_id}: {found[0]}{more}. Recovery ends there: "
-            f"find it, or run 'barman backup {context.config.name}'",
+            f"find it, or run 'barman backup {name}'; 'barman recovery-window {name}' shows what can be recovered",
             blocking=False,
         )
     return _lost_wal(context, newest) or _damaged(context, newest) or _overdue(context, newest)
@@ -69,17 +72,26 @@ def _newest_history(context: CheckContext, newest: BackupInfo) -> tuple[Timeline
     return None, ""
 
 
-def _holes(context: CheckContext, newest: BackupInfo, history: TimelineHistory | None) -> list[Hole]:
-    """What is missing from begin to now; looked at twice, because archiving goes on meanwhile."""
+def _gaps(context: CheckContext, newest: BackupInfo, history: TimelineHistory | None) -> list[Gap]:
+    """What is missing from begin to now; looked at twice, because archiving goes on meanwhile.
+
+    What has not been written yet is not missing: the newest segment there is ends the way.
+    """
     size = newest.xlog_segment_size
     begin = WalSegment.parse(str(newest.begin_wal))
-    stretches = path_from(begin, history, size)
-    archived = {}
-    for stretch in stretches:
-        names = context.catalog.wals.names(stretch.start.name, timeline=stretch.start.timeline)
-        archived[stretch.start.timeline] = [name for name in names if is_segment_name(name)]
-    found = holes(stretches, archived, size)
-    return [hole for hole in found if not (_is_here(context, hole.first.name) and _is_here(context, hole.last.name))]
+    followed = history or TimelineHistory(begin.timeline)
+    runs = {}
+    for timeline in (*followed.ancestors, followed.timeline):
+        names = context.catalog.wals.names(begin.on_timeline(timeline).name, timeline=timeline)
+        runs[timeline] = join_numbers(WalSegment.parse(name).number(size) for name in names if is_segment_name(name))
+    first = begin.number(size)
+    path = RecoveryPath(followed, runs, size, [first])
+    if path.newest is None:
+        return []
+    found = [
+        Gap(path.segment(low), path.segment(high), high - low + 1) for low, high in path.missing(first, path.newest)
+    ]
+    return [gap for gap in found if not (_is_here(context, gap.first.name) and _is_here(context, gap.last.name))]
 
 
 def _is_here(context: CheckContext, name: str) -> bool:

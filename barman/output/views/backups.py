@@ -236,6 +236,12 @@ def _wal_rows(result: BackupDetails) -> Rows:
     yield "WAL rate", _rate_text(result) if result.wals_per_second > 0 else None
     yield "Compression ratio", _ratio(wals, result.info)
     yield "Last available", result.last_available
+    if result.reach is not None:
+        from barman.status.recovery import describe_reach
+
+        yield "Recoverable until", describe_reach(result.reach)
+        gap = result.reach.stopped_by
+        yield "Missing WAL", None if gap is None else f"{gap}: see 'barman recovery-window {result.server_name}'"
     yield "Reachable timelines", ", ".join(str(timeline) for timeline in result.timelines) or None
 
 
@@ -328,6 +334,10 @@ def _wal_object(result: BackupDetails) -> dict[str, Any]:
         "last_available": result.last_available,
         "timelines": [str(timeline) for timeline in result.timelines],
     }
+    if result.reach is not None:
+        from barman.output.views.recovery_window import reach_object
+
+        found["recovery"] = reach_object(result.reach)
     if result.timelines:
         found["_WARNING"] = _INACCURATE
     return found

@@ -23,8 +23,11 @@ class ServerStatusView:
     @staticmethod
     def json(result: ServerStatus) -> dict[str, Any]:
         """Description and message, which is always text, under the key of each fact."""
-        return {
-            result.server_name: {
-                line.key: {"description": line.description, "message": line.message} for line in result.lines
-            }
+        found: dict[str, Any] = {
+            line.key: {"description": line.description, "message": line.message} for line in result.lines
         }
+        if result.recovery is not None:
+            from barman.output.views.recovery_window import window_object
+
+            found["recovery_window"] |= window_object(result.recovery)
+        return {result.server_name: found}

@@ -36,6 +36,7 @@ def test_a_server_that_is_down_is_a_line_and_the_catalog_is_still_shown(tmp_path
         "first_backup": "None",
         "last_backup": "None",
         "minimum_redundancy": "FAILED (0/1)",
+        "recovery_window": "none: there is no backup",
     }
 
 
