@@ -94,32 +94,31 @@ def test_a_recovery_never_ends_where_its_archive_is_sick_and_goes_on_when_it_is_
     def has_promoted() -> bool:
         return "archive recovery complete" in cluster.log_text() or any((destination / "pg_wal").glob("*.history"))
 
-    # Barman fails as a whole: the server stops, and is as it was.
-    moved = barman_home.config_file.with_name("elsewhere.conf")
-    barman_home.config_file.rename(moved)
-    cluster.start(wait=False)
-    process = cluster.process
-    assert process is not None
-    wait_until(lambda: process.poll() is not None, "the server stops", 60)
-    assert not has_promoted()
-    assert (destination / "recovery.signal").exists()
-    cluster.stop()
-    moved.rename(barman_home.config_file)
-
     # A hole, then no archive at all: the server waits for what must be there, and finds it when it is.
     archived = next(barman_home.path("pg", "wals").rglob(names[1]))
     aside = barman_home.path("pg", "aside")
     archived.rename(aside)
     cluster.start(wait=False)
+    process = cluster.process
+    assert process is not None
     wait_until(lambda: f'restored log file "{names[0]}" from archive' in cluster.log_text(), "it recovers", 60)
     time.sleep(2)
-    assert cluster.is_running
-    assert not has_promoted()
     wals = archived.parent
     wals.rename(wals.with_name("unmounted"))
     time.sleep(2)
     assert cluster.is_running
     assert not has_promoted()
+
+    # Barman fails as a whole, and the recovery has passed the end of the backup: the server stops, and can go on later.
+    moved = barman_home.config_file.with_name("elsewhere.conf")
+    barman_home.config_file.rename(moved)
+    aside.rename(wals.with_name("unmounted") / names[1])
     wals.with_name("unmounted").rename(wals)
-    aside.rename(archived)
+    wait_until(lambda: process.poll() is not None, "the server stops", 60)
+    assert f'restored log file "{names[1]}" from archive' in cluster.log_text()
+    assert not has_promoted()
+    assert (destination / "recovery.signal").exists()
+    cluster.stop()
+    moved.rename(barman_home.config_file)
+    cluster.start(wait=False)
     wait_until(lambda: has_promoted() and cluster.ledger() == rows, "every row is there", 60)
