@@ -258,8 +258,14 @@ def test_exit_codes_depend_on_who_asks(desk: Desk, signal_file: str, failure: in
     assert desk.ask(segment_name(1), *quick, server="other").rc == code(1)
     assert desk.ask(segment_name(1), *quick, "--port", "1").rc == code(2)
     assert desk.ask(segment_name(1), *quick, "--no-such-option").rc == code(2)
+    # Reading ahead changes nothing about it.
+    ahead = ("-p", "2", *quick)
+    assert desk.ask(BEYOND, *ahead).rc == 1
+    assert desk.ask(segment_name(1), *ahead, server="other").rc == code(1)
+    assert desk.ask(segment_name(1), *ahead, "--port", "1").rc == code(2)
     desk.home.path("pg", "wals", "0000000100000000", segment_name(3)).unlink()
     assert desk.ask(segment_name(3), *quick).rc == code(4)
+    assert desk.ask(segment_name(3), *ahead).rc == code(4)
     desk.home.path("pg", "wals", "0000000100000000", segment_name(4)).write_bytes(b"short")
     assert desk.ask(segment_name(4), *quick).rc == code(4)
     assert desk.left() == []
