@@ -23,6 +23,8 @@ class Workbench:
     host: Host | None = None
     """The host that is restored to; None for this one."""
     transfer: Transfer | None = None
+    marker: str = ""
+    """What this run has written into the marker on the other host."""
     custom: CustomFilters | None = None
     changes: list[SettingNote] = field(default_factory=list)
     warnings: list[SettingNote] = field(default_factory=list)

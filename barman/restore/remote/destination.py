@@ -66,6 +66,17 @@ while [ $# -gt 1 ]; do
   shift 2
 done
 """
+# $1 destination, $2 the marker's name, $3 its text, $4 size and $5 mode of the control file, which is the input: a
+# connection that breaks looks like its end. Of two Barmans that share nothing only the later one gets here.
+_LAND = r"""
+umask 077; marker=$1/$2
+[ "$(cat "$marker" 2>/dev/null)" = "$3" ] || refuse "another restore has taken '$1' over"
+new=$1/global/.pg_control.$$.tmp; trap 'rm -f "$new"' EXIT
+cat > "$new" || exit 1
+[ "$(wc -c < "$new")" -eq "$4" ] || refuse "the control file did not arrive whole"
+chmod "$5" "$new" && flush "$new" && mv -f "$new" "$1/global/pg_control" && flush "$1/global" || exit 1
+rm -f "$marker" && flush "$1"
+"""
 _SYNC = r"""
 for path do [ -d "$path" ] || refuse "'$path' is gone"; done
 case $(sync --help 2>&1) in
@@ -81,7 +92,7 @@ def prepare_destination(step: PrepareDestination, bench: Workbench) -> None:
     Raises FileFailed also when another restore has come in between, be it of another Barman.
     """
     host, _ = bench.remote
-    new = step.marker.text(f"{os.uname().nodename} {os.getpid()} {timestamp()}").strip()
+    bench.marker = new = step.marker.text(f"{os.uname().nodename} {os.getpid()} {timestamp()}").strip()
     values = [step.destination, MARKER_NAME, step.seen.strip(), new, "yes" if step.had_control_file else "no"]
     run_script(host.runner, f"prepare '{step.destination}'", _PREPARE, [*values, step.destination, *step.directories])
     bench.reporter.debug(f"'{step.destination}' is ready")
@@ -142,7 +153,10 @@ def sync_places(step: SyncPlaces, bench: Workbench) -> None:
 
 
 def land_control_file(step: LandControlFile, bench: Workbench) -> None:
-    """Make the cluster complete: the control file arrives whole, in one rename, and then the marker goes."""
+    """Make the cluster complete: the control file arrives whole, in one rename, and then the marker goes.
+
+    Raises FileFailed when the marker is not that of this run any more.
+    """
     host, _ = bench.remote
     final = posixpath.join(step.destination, CONTROL_FILE)
     try:
@@ -150,6 +164,6 @@ def land_control_file(step: LandControlFile, bench: Workbench) -> None:
             data, mode = file.read(), os.fstat(file.fileno()).st_mode & 0o7777
     except OSError as error:
         raise BarmanError(f"cannot read '{step.source}': {error.strerror}") from error
-    host.files.write(final, data, mode)
-    host.files.remove([posixpath.join(step.destination, MARKER_NAME)])
+    values = [step.destination, MARKER_NAME, bench.marker, str(len(data)), f"{mode:o}"]
+    run_script(host.runner, f"put '{final}' into place", _LAND, values, stdin=data)
     bench.reporter.debug(f"'{final}' is in place")
