@@ -27,6 +27,26 @@ def holder(tmp_path):
         child.kill()
 
 
+def test_a_lock_that_is_left_to_a_child_is_held_until_the_child_ends(tmp_path):
+    lock = FileLock(str(tmp_path / "lock"))
+    lock.acquire()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    os.close(reading)
+    lock.leave_to_child()
+    assert not lock.held
+    with pytest.raises(LockBusy):
+        FileLock(lock.path).acquire()
+    os.close(writing)
+    os.waitpid(child, 0)
+    with FileLock(lock.path) as again:
+        assert again.held
+
+
 def test_a_busy_lock_names_its_holder_and_goes_free_when_the_holder_is_killed(holder):
     path, child = holder
     with pytest.raises(LockBusy) as caught:
