@@ -133,6 +133,8 @@ def look_at_places(
     general, groups = _parse(iter(fields[:-3]))
     own_repository = repository if _is_this_host(general.get("boot", "")) else ()
     mounts: dict[str, int] = {}
+    if [group.single["place"] for group in groups] != list(paths):
+        raise CommandFailed(f"'{host.description}' did not answer what it was asked about the destination")
     facts = [_Place(group, general, mounts, own_repository) for group in groups]
     unfinished = bool(facts) and facts[0].is_unfinished
     places = {item.path: item.facts(known(item.path) if unfinished else None, listed=listed) for item in facts}
@@ -184,8 +186,8 @@ def _parse(fields: Iterator[bytes]) -> tuple[dict[str, str], list[_Group]]:
             general[key] = value
         elif key == "name":
             groups[-1].names.append(value)
-        elif key.startswith("link ") and key[5:].isdigit():
-            groups[-1].links[int(key[5:])] = value
+        elif key.startswith("link ") and (oid := _number(key[5:])) is not None:
+            groups[-1].links[oid] = value
         else:
             groups[-1].single[key] = value
     return general, groups
@@ -232,7 +234,6 @@ class _Place:
         is_directory = self._exists and "directory" in said
         names = self._names() if is_directory else ()
         marker_text = said.get("marker", "")
-        pid = said.get("server", "")
         return PlaceFacts(
             self.path,
             self._real,
@@ -242,12 +243,12 @@ class _Place:
             problem=self._problem(),
             marker=parse_marker(marker_text),
             has_control_file="control" in said,
-            server_pid=int(pid) if pid.isdigit() else None,
+            server_pid=_number(said.get("server", "")),
             enclosing_cluster=said.get("cluster"),
             enclosing_repository=self._repository,
             device=self._device,
             free=self._free,
-            used=int(said["used"]) * 1024 if names and said.get("used", "").isdigit() else 0,
+            used=(_number(said.get("used", "")) or 0) * 1024 if names else 0,
             foreign=self._foreign(content, known) if names else (),
             marker_text=marker_text,
             content=content if listed else {},
@@ -291,8 +292,15 @@ def _parse_df(line: str) -> tuple[int | None, str]:
     if not places:
         return None, ""
     before = [word for word in words[: places[0]] if word]
-    free = int(before[-1]) * 1024 if before and before[-1].lstrip("-").isdigit() else None
+    # Beyond what is reserved for root some systems count below nothing.
+    free = _number(before[-1].removeprefix("-")) if before else None
+    if free is not None:
+        free = 0 if before[-1].startswith("-") else free * 1024
     return free, " ".join(words[places[0] + 1 :]).strip(" ")
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
 def _parse_hexadecimal(text: str) -> str:

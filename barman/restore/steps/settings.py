@@ -8,7 +8,7 @@ from barman.errors import BarmanError
 from barman.fs import copying, durable
 from barman.postgres import conf_file
 from barman.postgres.conf_file import Setting
-from barman.postgres.data_directory import CONFIGURATION_FILES
+from barman.postgres.data_directory import CONFIGURATION_FILES, is_left_out_of_restore
 from barman.restore.facts import is_inside
 from barman.restore.result import SettingNote
 from barman.typing import TYPE_CHECKING, Protocol
@@ -83,7 +83,9 @@ class _Tree:
     def has(self, name: str) -> bool:
         """Tell whether there is such a file, in the tree itself when that is only a copy."""
         path = os.path.join(self.root, name)
-        return os.path.exists(path) and (self.root == self.destination or self.place(path) is not None)
+        if self.root == self.destination:
+            return os.path.exists(path)
+        return os.path.exists(path) and not is_left_out_of_restore(name) and self.place(path) is not None
 
     def place(self, path: str) -> str | None:
         """Return the name, from the root, of what a path in a setting leads to; None when that is outside."""

@@ -115,6 +115,12 @@ def test_an_answer_that_is_cut_is_no_answer(tmp_path):
             done = super().run(argv, **options)
             return Completed(done.argv, done.returncode, done.stdout[:-5], done.stderr)
 
+    class Other(LocalRunner):
+        def run(self, argv, **options):
+            return super().run([*argv, "/another/place"], **options)
+
+    with pytest.raises(CommandFailed, match="did not answer what it was asked"):
+        look_at_places(replace(other_host(), link=Other()), [str(tmp_path)], (), lambda _: None, listed=False)
     host = replace(other_host(), link=Cut())
     with pytest.raises(CommandFailed, match="did not answer to its end"):
         look_at_places(host, [str(tmp_path)], (), lambda _: None, listed=False)
@@ -124,4 +130,6 @@ def test_free_space_is_read_from_odd_lines():
     assert _parse_df("/dev/sda1 100 40 60 40% /mnt/a b") == (60 * 1024, "/mnt/a b")
     assert _parse_df("tmpfs 10 10 0 100% /") == (0, "/")
     assert _parse_df("host:/with blanks 100 40 60 40% /nfs") == (60 * 1024, "/nfs")
-    assert _parse_df("") == (None, "")
+    assert _parse_df("/dev/sda1 100 110 -10 110% /") == (0, "/")
+    for line in ("", "words", "a b ² 1% /", "1%"):
+        assert _parse_df(line)[0] is None
