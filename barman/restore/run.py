@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 
-from barman.clock import monotonic, now, timestamp
+from barman.clock import Deadline, monotonic, now, timestamp
 from barman.errors import BarmanError, LockBusy, RestoreRefused
 from barman.postgres.recovery_settings import settings_file
 from barman.report import MemoryReporter
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from barman.restore.request import RestoreRequest
     from barman.restore.step import WalDelivery
     from barman.server.server import Server
+
+ARCHIVER_PATIENCE = 600.0
+"""How many seconds a restore waits for an archiver that was there first."""
 
 
 def restore(server: Server, request: RestoreRequest, reporter: Reporter, repository: tuple[str, ...]) -> RestoreResult:
@@ -122,11 +125,18 @@ def _restore(server: Server, request: RestoreRequest, reporter: Reporter, around
 def _archive_what_waits(server: Server, reporter: Reporter) -> None:
     """Archive the queues, so that the newest WAL is restored too.
 
-    A restore does not depend on it: failures are warnings.
+    A restore does not depend on it: failures are warnings. Another archiver, of cron say, is waited for: what it has
+    not archived yet would be missing without a word.
     """
     memory = MemoryReporter()
+    if server.catalog.locks.is_held("archive-wal"):
+        reporter.info(f"Waiting for another archive-wal process of server {server.name}")
     try:
-        archive_wal(server, memory, quiet=True)
+        if archive_wal(server, memory, quiet=True, whole=Deadline(ARCHIVER_PATIENCE)).busy:
+            memory.warning(
+                f"an archive-wal process has been at work for {ARCHIVER_PATIENCE:g} seconds: what still waits for it "
+                "in the queues is not restored"
+            )
     except (BarmanError, OSError) as error:
         memory.error(f"WAL that waits in the queues is not restored: {error}")
     for level, text in memory.lines:

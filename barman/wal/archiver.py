@@ -27,6 +27,7 @@ from barman.wal.streaming import StreamingSource
 
 if TYPE_CHECKING:
     from barman.catalog.catalog import Catalog
+    from barman.clock import Deadline
     from barman.config.server_config import ServerConfig
     from barman.report import Reporter
     from barman.server.server import Server
@@ -57,7 +58,12 @@ class ArchiveResult:
 
 
 def archive_wal(
-    server: Server, reporter: Reporter, *, quiet: bool = False, hooks: ArchiveHooks | None = None
+    server: Server,
+    reporter: Reporter,
+    *,
+    quiet: bool = False,
+    hooks: ArchiveHooks | None = None,
+    whole: Deadline | None = None,
 ) -> ArchiveResult:
     """Archive one batch of every enabled source of a server: streaming first, then incoming.
 
@@ -65,8 +71,11 @@ def archive_wal(
     nothing. Files that are refused are moved to the errors directory and reported as errors. Raises WalError when the
     archive cannot be written to or compression does not work: what was archived by then stays archived, everything else
     stays in its queue. `hooks` are the configured scripts unless given.
+
+    With `whole` all that waits is archived, whatever the size of a batch, and another archiver is waited for until
+    then: for those who look into the archive next, and must not miss what has arrived.
     """
-    lock = server.catalog.locks.archive_wal()
+    lock = server.catalog.locks.archive_wal(wait=whole is not None, deadline=whole)
     try:
         lock.acquire()
     except LockBusy:
@@ -75,7 +84,8 @@ def archive_wal(
         )
         return ArchiveResult(server.name, busy=True)
     try:
-        return _Run(server, reporter, quiet, hooks or archive_hooks_of(server, reporter)).run()
+        run = _Run(server, reporter, quiet, hooks or archive_hooks_of(server, reporter))
+        return run.run(whole=whole is not None)
     except OSError as error:
         raise _explain(error, server.name) from error
     finally:
@@ -135,10 +145,10 @@ class _Run:
         self._result = ArchiveResult(server.name)
         self._jobs = workers.cpu_count()
 
-    def run(self) -> ArchiveResult:
+    def run(self, *, whole: bool) -> ArchiveResult:
         with self._staging:
             for source, limit in self._sources:
-                self._archive(source, source.batch(limit))
+                self._archive(source, source.batch(0 if whole else limit))
         return self._result
 
     def _archive(self, source: WalSource, batch: Batch) -> None:

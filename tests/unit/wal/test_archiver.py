@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import os
 import subprocess
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from barman.catalog.identity import Identity
+from barman.clock import Deadline
 from barman.compression.codec import CustomFilters, decoded, find_codec
 from barman.errors import HookAborted, WalError
 from barman.fs.lock import FileLock
@@ -351,6 +353,19 @@ def test_a_busy_lock_is_no_error(tmp_path: Path) -> None:
         ("info", "Another archive-wal process is already running on server main. Skipping to the next server")
     ]
     assert os.listdir(incoming(server)) == [A]
+
+
+def test_who_must_miss_nothing_waits_for_another_archiver_and_takes_all_that_waits(tmp_path: Path) -> None:
+    server = make_server(tmp_path, archiver_batch_size="1")
+    for name in (A, B, C):
+        drop(incoming(server), name)
+    other = server.catalog.locks.archive_wal()
+    other.acquire()
+    assert archive_wal(server, MemoryReporter(), whole=Deadline(0.05)).busy
+    threading.Timer(0.2, other.release).start()
+    result = archive_wal(server, MemoryReporter(), whole=Deadline(30))
+    assert (result.busy, result.archived) == (False, 3)
+    assert index(server) == [A, B, C]
 
 
 def test_a_file_that_cannot_be_read_stops_no_other(tmp_path: Path) -> None:
