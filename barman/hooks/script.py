@@ -18,10 +18,13 @@ _LOG = Log(__name__)
 
 _SHELL = "/bin/sh"
 _MOST_LINES = 1000
-_MOST_CHARACTERS = 2000
+_MOST_CHARACTERS = 200_000
+_LONGEST_LINE = 2000
 _TAIL_LINES = 20
 _DRAIN_SECONDS = 2.0
 """How long output is awaited that a program started in the background may still write."""
+_GRACE_SECONDS = 5.0
+"""How long a script may tidy up after SIGTERM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,9 @@ class Ended:
     reason: str
 
 
-def run_once(script: Script, environment: Mapping[str, str], deadline: Deadline) -> Ended:
+def run_once(
+    script: Script, environment: Mapping[str, str], deadline: Deadline, *, grace: float = _GRACE_SECONDS
+) -> Ended:
     """Run a script to its end, or to the deadline; its process group does not outlive that, nor an interruption.
 
     What it writes goes to the log alone: standard output as DEBUG, standard error as WARNING, redacted, with control
@@ -48,10 +53,10 @@ def run_once(script: Script, environment: Mapping[str, str], deadline: Deadline)
     try:
         code = child.wait(deadline, drain=_DRAIN_SECONDS)
     except DeadlineExceeded:
-        child.end_group()
+        child.end_group(grace)
         return _failed(script, Ended(None, f"not done within {script.seconds} seconds, and killed"), out, err)
     except BaseException:
-        child.end_group()
+        child.end_group(grace)
         raise
     if code == 0:
         _LOG.debug("%s returned 0", command)
@@ -62,7 +67,7 @@ def run_once(script: Script, environment: Mapping[str, str], deadline: Deadline)
 def describe(script: Script) -> str:
     """Return the command as messages show it: redacted, on one line, not longer than a line should be."""
     text = printable(redact(script.command))
-    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…"
+    return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…"
 
 
 def printable(text: str) -> str:
@@ -86,14 +91,16 @@ class _Listener:
         self._option = option
         self._log = log
         self._lines = 0
+        self._characters = 0
         self.tail: list[str] = []
 
     def __call__(self, line: str) -> None:
-        self._lines += 1
-        if self._lines > _MOST_LINES:
-            if self._lines == _MOST_LINES + 1:
-                self._log("%s: what it writes from here on is not logged", self._option)
+        if self._lines > _MOST_LINES or self._characters > _MOST_CHARACTERS:
             return
-        text = printable(redact(line[:_MOST_CHARACTERS]))
+        text = printable(redact(line[:_LONGEST_LINE]))[:_LONGEST_LINE]
+        self._lines += 1
+        self._characters += len(text)
         self._log("%s: %s", self._option, text)
         self.tail = [*self.tail[1 - _TAIL_LINES :], text]
+        if self._lines > _MOST_LINES or self._characters > _MOST_CHARACTERS:
+            self._log("%s: what it writes from here on is not logged", self._option)
