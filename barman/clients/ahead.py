@@ -30,6 +30,7 @@ _AT_ONCE = 4
 _IDLE_SECONDS = 60.0
 """A recovery that asks for nothing for so long has ended, or has no use for speed."""
 
+_LACKING_SECONDS = 1.0
 _PAUSE = 0.02
 _KEPT_SECONDS = 10
 """How long the connection stays open after its last use where each segment needs a call of its own."""
@@ -164,22 +165,36 @@ class Ahead:
             self._told(Outcome(OK))
 
     def _await_room(self, name: str) -> None:
-        """Wait until the recovery is near enough. Raises _EnoughError when it is not coming."""
+        """Wait until the recovery is near enough. Raises _EnoughError when it is not coming.
+
+        It may begin again before what was brought, or find that somebody removed it: whoever asks waits for us as long
+        as we are here, so we go.
+        """
         from barman.clock import Deadline
 
-        seen, deadline = None, Deadline(_IDLE_SECONDS)
+        seen, idle, lacking = None, Deadline(_IDLE_SECONDS), None
         while True:
             position = self._spool.position()
             if position is None or position[0][:8] != name[:8]:
                 raise _EnoughError("the recovery went elsewhere")
+            window = following(*position)
             if position != seen:
-                seen, deadline = position, Deadline(_IDLE_SECONDS)
+                seen, idle = position, Deadline(_IDLE_SECONDS)
                 self._spool.drop_passed()
-                if name <= position[0] or name in following(*position):
+            if name in window or name == position[0]:
+                return
+            if name < position[0]:
+                if position[0] in following(name, self._size, self._count):
                     return
-            if deadline.expired:
-                raise _EnoughError("the recovery does not go on")
-            deadline.sleep(_PAUSE)
+                raise _EnoughError("the recovery is far ahead")
+            if all(os.path.exists(self._spool.path(segment)) for segment in window):
+                lacking = None
+            else:
+                # For an instant that is so whenever the recovery has taken one and not yet said where it is.
+                lacking = lacking or Deadline(_LACKING_SECONDS)
+            if idle.expired or (lacking is not None and lacking.expired):
+                raise _EnoughError("the recovery does not go on, or not from here")
+            idle.sleep(_PAUSE)
 
     def _fill(self) -> None:
         """The way of hosts that send one segment a call: ask what there is, then fetch some at once."""

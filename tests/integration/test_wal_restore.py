@@ -14,6 +14,7 @@ import psycopg2
 import pytest
 
 from barman.clients.recovery import STOP
+from barman.fs.lock import who_holds
 from tests.support.fix_postgres import Cluster, ClusterFactory, wait_until
 from tests.support.fix_upstream import find_upstream
 from tests.support.fix_wal_clients import HOST, WalLink
@@ -318,6 +319,20 @@ def test_one_connection_brings_what_a_recovery_asks_for(desk: Desk) -> None:
     desk.ask(segment_name(1), "-p", "1", "--keep-compression").ok()
     wait_until(lambda: desk.spooled() == [segment_name(2)], "it is there")
     assert next(desk.link.spool.rglob("0*2")).read_bytes() == segment(segment_name(2))
+
+
+def test_whoever_reads_ahead_goes_when_it_is_waited_for_in_vain(desk: Desk) -> None:
+    """A recovery that begins again, or a spool that was cleared: nobody waits for a segment that does not come."""
+    desk.ask(segment_name(1), "-p", "2").ok()
+    (lock,) = desk.link.spool.rglob(".lock")
+    ahead = [segment_name(2), segment_name(3)]
+    wait_until(lambda: desk.spooled() == ahead, "they are there")
+    assert who_holds(str(lock)) is not None
+    lock.with_name(ahead[0]).unlink()
+    wait_until(lambda: who_holds(str(lock)) is None, "nobody reads ahead", 20)
+    for number in (2, 3, 4, 1, 2):
+        desk.ask(segment_name(number), "-p", "2").ok()
+        assert desk.destination.read_bytes() == segment(segment_name(number))
 
 
 def test_a_series_that_is_cut_brings_whole_segments_only(desk: Desk) -> None:
