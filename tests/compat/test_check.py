@@ -114,10 +114,10 @@ def test_a_server_with_rsync_and_archive_command(both: Callable[[str], Both]) ->
     hosts.database_host.authorize("")
     assert set(programs.compare(refused=True)) == {"ssh"}
     hosts.database_host.authorize()
-    hosts.database_host.behave(f"echo Welcome; PATH={hosts.bin}:$PATH; export PATH")
+    hosts.database_host.behave("echo Welcome")
     hosts.database_host.restart()
     assert set(programs.compare(refused=True)) == {"ssh output clean"}
-    hosts.database_host.behave(f"PATH={hosts.bin}:$PATH; export PATH")
+    del hosts.database_host.settings["ForceCommand"]
     hosts.database_host.restart()
 
     hosts.barman_host.stop()

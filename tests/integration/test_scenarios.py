@@ -6,12 +6,14 @@ on, lose the cluster, recover to a moment and to the last row, locally and onto 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from barman.fs.lock import FileLock
 from tests.support.fix_hosts import Page, TwoHosts
 from tests.support.fix_postgres import ClusterFactory, require_version, wait_until
 from tests.support.fix_sshd import USER as DATABASE_USER
@@ -104,20 +106,25 @@ class Story:
         self.hosts.barman("recover", *options, "pg", "latest", str(place)).ok()
 
     def recover_all(self) -> None:
-        """To the moment and to the last row, here and onto the database host, all at once from the same backup."""
+        """To the moment and to the last row, here and onto the database host, all at once from the same backup.
+
+        They meet an archiver that is at work: what has arrived must not be missing from what is recovered.
+        """
         self.pg.destroy()
         there = ("--remote-ssh-command", self.hosts.adapted("ssh postgres@pg.example.com"))
         to_the_moment = ("--target-time", self.moment, "--target-action", "promote")
         expected: dict[Path, Rows] = {}
         with ThreadPoolExecutor() as threads:
             started = []
-            for target, rows in ((to_the_moment, self.rows), ((), self.last_rows)):
-                for place, options in (
-                    (self.hosts.home / f"restored{len(rows)}", target),
-                    (self.factory.scratch() / "restored", (*there, *target)),
-                ):
-                    expected[place] = rows
-                    started.append(threads.submit(self.recover, place, *options))
+            with FileLock(str(self.hosts.home / ".pg-archive-wal.lock"), wait=True):
+                for target, rows in ((to_the_moment, self.rows), ((), self.last_rows)):
+                    for place, options in (
+                        (self.hosts.home / f"restored{len(rows)}", target),
+                        (self.factory.scratch() / "restored", (*there, *target)),
+                    ):
+                        expected[place] = rows
+                        started.append(threads.submit(self.recover, place, *options))
+                time.sleep(1)
             for task in started:
                 task.result()
         assert {len(rows) for rows in expected.values()} == {25, 30}

@@ -78,8 +78,11 @@ class TwoHosts:
         _give(self.home, BARMAN_USER)
         self._write_programs()
         for server in (self.barman_host, self.database_host):
-            server.behave(f"PATH={self.bin}:$PATH; export PATH")
+            server.settings["SetEnv"] = f"PATH={self.bin}:{os.defpath}"
             server.start()
+        for line in page.lines("command=.* ssh-ed25519 .*"):
+            key = (self.barman_host.directory / "id_ed25519.pub").read_text()
+            self.barman_host.authorize(self.adapted(line).partition("ssh-ed25519 ")[0] + key)
 
     def _write_programs(self) -> None:
         """What users find on PATH: Barman, which is told where the database is, the clients, ssh with both hosts."""
@@ -88,11 +91,14 @@ class TwoHosts:
             f"PYTHONPATH={REPOSITORY} PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8 PATH={self.bin}:{self.pg.bindir}:$PATH"
             f" PGHOSTADDR=127.0.0.1 PGPORT={self.pg.port} PGPASSFILE={self.directory}/pgpass"
         )
-        self._script("barman", f'env {environment} {python} -m barman -c {self.config_file} "$@"')
-        for name in ("wal_archive", "wal_restore"):
-            self._script(
-                f"barman-{name.replace('_', '-')}", f'env {environment} {python} -m barman.clients.{name} "$@"'
-            )
+        modules = {
+            "barman": f"barman -c {self.config_file}",
+            "barman-ssh-gateway": f"barman.cli.gateway -c {self.config_file}",
+            "barman-wal-archive": "barman.clients.wal_archive",
+            "barman-wal-restore": "barman.clients.wal_restore",
+        }
+        for name, words in modules.items():
+            self._script(name, f'env {environment} {python} -m {words} "$@"')
         self._script("ssh", f'{shutil.which("ssh")} -F {self.directory}/ssh_config "$@"')
         # The key that leads to a host belongs to the user of the other one.
         _give(self.database_host.identity, BARMAN_USER)
@@ -109,6 +115,7 @@ class TwoHosts:
         """Lines of the page as they have to be on this machine."""
         changes = {
             "/var/lib/barman": str(self.home),
+            "/opt/barman/bin": str(self.bin),
             "postgres@pg.example.com": f"{DATABASE_USER}@pg.example.com",
             "barman@backup.example.com": f"{BARMAN_USER}@backup.example.com",
             "barman-wal-archive ": f"barman-wal-archive -U {BARMAN_USER} ",
