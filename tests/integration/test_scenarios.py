@@ -6,7 +6,6 @@ on, lose the cluster, recover to a moment and to the last row, locally and onto 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -124,7 +123,9 @@ class Story:
                     ):
                         expected[place] = rows
                         started.append(threads.submit(self.recover, place, *options))
-                time.sleep(1)
+                waiting = "Waiting for another archive-wal process of server pg"
+                log = self.hosts.home / "barman.log"
+                wait_until(lambda: log.read_text().count(waiting) == len(started), "all wait for the archiver", 60)
             for task in started:
                 task.result()
         assert {len(rows) for rows in expected.values()} == {25, 30}
