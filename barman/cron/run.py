@@ -25,6 +25,7 @@ from barman.cron.plan import (
     plan_receiver,
 )
 from barman.errors import BarmanError, LockBusy
+from barman.hooks.points import has_scripts
 from barman.logs import Log
 from barman.report import MemoryReporter
 from barman.server.server import Server
@@ -151,7 +152,8 @@ class Cron:
 
     def _archive(self, task: ArchiveWal, server: Server, reporter: ServerReporter) -> None:
         reporter.info(f"Starting WAL archiving for server {server.name}")
-        if task.detached:
+        # Scripts take what time they like, and other servers wait for none: they run in a process of their own.
+        if task.detached or (task.queued and has_scripts(server.config, "archive")):
             self._spawn("archive-wal", server.name)
         elif task.queued:
             from barman.wal.archiver import archive_wal

@@ -7,7 +7,7 @@ import os
 from barman import clock
 from barman.clock import Deadline
 from barman.errors import HookAborted
-from barman.hooks.points import AFTER, BEFORE, FORBID, GIVE_UP, Script, scripts_at
+from barman.hooks.points import AFTER, BEFORE, FORBID, GIVE_UP, Script, has_scripts, scripts_at
 from barman.logs import Log
 from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
@@ -56,7 +56,7 @@ class Hooks:
 
     def present(self, point: str) -> bool:
         """Tell whether there is any script at this point, so that its variables are worth finding out."""
-        return any(scripts_at(self.config, point, phase) for phase in (BEFORE, AFTER))
+        return has_scripts(self.config, point)
 
     def before(self, point: str, variables: Mapping[str, str]) -> None:
         """Run the scripts before an operation. Raises HookAborted when a retry script forbids it.

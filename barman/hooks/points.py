@@ -61,3 +61,8 @@ def scripts_at(config: ServerConfig, point: str, phase: str) -> tuple[Script, ..
     seconds = config.wal_hook_script_timeout if point in _WAL_POINTS else config.hook_script_timeout
     found = ((kind, getattr(config, f"{phase}_{point}_{kind}")) for kind in _KINDS[phase])
     return tuple(Script(point, phase, kind, command, seconds) for kind, command in found if command)
+
+
+def has_scripts(config: ServerConfig, point: str) -> bool:
+    """Tell whether any script is configured there, before or after."""
+    return any(getattr(config, name) for phase in (BEFORE, AFTER) for name in option_names(point, phase))

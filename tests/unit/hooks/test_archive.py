@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import os
+import time
 from pathlib import Path
 
 import pytest
 
+from barman.cron.run import Cron
 from barman.errors import BarmanError
+from barman.process import is_alive
 from barman.report import MemoryReporter
 from barman.server.server import Server
 from barman.wal.archiver import archive_wal
@@ -130,3 +133,19 @@ def test_a_file_is_durable_and_its_source_gone_before_scripts_hear_that_it_is_ar
     data = drop(incoming, A)
     archive_wal(server, MemoryReporter())
     assert note.read_text() == f"0 1 {len(data)}\n"
+
+
+def test_cron_leaves_scripts_of_one_server_to_a_process_of_its_own(tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    server, incoming = place(tmp_path, post_archive_script=f"sleep 0.5; echo $PPID >{note}.new; mv {note}.new {note}")
+    drop(incoming, A)
+    reporter = MemoryReporter()
+    Cron(str(tmp_path / "home" / "barman.conf")).run([server.config], reporter)
+    limit = time.monotonic() + 60
+    while not note.exists() and time.monotonic() < limit:
+        time.sleep(0.02)
+    archiver = int(note.read_text())
+    assert archiver != os.getpid()
+    while is_alive(archiver) and time.monotonic() < limit:
+        time.sleep(0.02)
+    assert [file.name for file in server.catalog.xlogdb.scan()] == [A]
