@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import posixpath
 
-from barman.backup.copy_rules import Rule, wants
+from barman.backup.copy_rules import Choice, Rule, literal, prefix
 from barman.backup.listing import Listing
 from barman.errors import BackupError
 from barman.postgres.data_directory import (
@@ -36,6 +36,13 @@ _FILE_COST = 64 * 1024
 """What a file costs besides its bytes, in bytes."""
 _SMALLEST_SHARE = 32 * 1024 * 1024
 """Less than this is not worth a process and an ssh connection of its own."""
+_UNIT_DEPTH = 2
+"""How deep the directories lie that are shared out: `base/16384`."""
+_FAIR = 1.3
+"""How much the largest share may exceed the mean."""
+_MANY_UNITS = 500
+"""rsync compares every file with a rule for every unit of the others."""
+_SMALL_FILE = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +61,12 @@ class DirectoryCopy:
 
     def wanted(self, listing: Listing) -> Listing:
         """Return the part of the source that is copied."""
-        kept = set(self.pruned)
+        choice = Choice((*(Rule(False, "/" + literal(path)) for path in self.pruned), *self.rules))
         return Listing(
-            {path: file for path, file in listing.files.items() if self._wants(path)},
-            {path: mode for path, mode in listing.directories.items() if path not in kept and self._wants(path)},
-            tuple(path for path in listing.others if self._wants(path)),
+            {path: file for path, file in listing.files.items() if choice.wants(path)},
+            {path: mode for path, mode in listing.directories.items() if choice.wants(path)},
+            tuple(path for path in listing.others if choice.wants(path)),
         )
-
-    def _wants(self, path: str) -> bool:
-        return wants(self.rules, path) and not any(_is_inside(path, kept) for kept in self.pruned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +239,53 @@ def share_out(files: Sequence[ListedFile], jobs: int) -> tuple[tuple[ListedFile,
         shares[lightest].append(file)
         loads[lightest] += _cost(file)
     return tuple(tuple(share) for share in shares if share)
+
+
+def share_by_directory(files: Sequence[ListedFile], jobs: int) -> tuple[tuple[str, ...], ...]:
+    """Divide a tree into at most `jobs` shares of whole directories (and single files near the root), about equal.
+
+    A share is a list of paths; the first one is what the others leave. Empty when that would be unfair: then files are
+    to be shared out by name.
+    """
+    total = sum(_cost(file) for file in files)
+    count = max(1, min(jobs, total // _SMALLEST_SHARE))
+    split = {"/".join(file.path.split("/", 1)[:1]) for file in files if file.path.count("/") >= _UNIT_DEPTH}
+    units: dict[str, int] = {}
+    for file in files:
+        parts = file.path.split("/", _UNIT_DEPTH)
+        if len(parts) > _UNIT_DEPTH:
+            unit = "/".join(parts[:_UNIT_DEPTH])
+        else:
+            unit = file.path if len(parts) == 1 or parts[0] in split else parts[0]
+        units[unit] = units.get(unit, 0) + _cost(file)
+    shares: list[list[str]] = [[] for _ in range(count)]
+    loads = [0] * count
+    for unit in sorted(units, key=lambda unit: (-units[unit], unit)):
+        lightest = loads.index(min(loads))
+        shares[lightest].append(unit)
+        loads[lightest] += units[unit]
+    if count > 1 and (max(loads) * count > total * _FAIR or len(units) > _MANY_UNITS):
+        # Small files are a matter of round trips, not of bytes: one rsync that walks is faster than two with names.
+        small = sum(file.size for file in files) < len(files) * _SMALL_FILE
+        return (tuple(units),) if small else ()
+    return tuple(tuple(share) for share in shares if share)
+
+
+def walk_filters(tree: DirectoryCopy, others: Sequence[str], shares: Sequence[Sequence[str]], number: int) -> list[str]:
+    """Return rsync's rules for walking share `number` of a tree, `others` (what is no file) left out.
+
+    The first share walks the whole tree without the units of the other shares, so that what is new comes along once.
+    """
+    lines = [f"- /{literal(path)}" for path in (*tree.pruned, *others)]
+    if number == 0:
+        lines += [f"- /{literal(unit)}" for share in shares[1:] for unit in share]
+        return lines + [rule.text for rule in tree.rules]
+    lines += [rule.text for rule in tree.rules]
+    parents = {unit.rpartition("/")[0] for unit in shares[number]} - {""}
+    lines += [f"+ /{literal(parent)}/" for parent in sorted(parents)]
+    for unit in shares[number]:
+        lines += [f"+ /{literal(unit)}", f"+ /{prefix(unit)}/**"]
+    return [*lines, "- *"]
 
 
 def _cost(file: ListedFile) -> int:

@@ -34,13 +34,17 @@ class Rule:
 
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(_source(pattern), re.DOTALL)
+
+
+def _source(pattern: str) -> str:
     anchored = pattern.startswith("/")
     body = pattern[1:] if anchored else pattern
     # Backslashes escape only where a wildcard stands.
     escapes = any(letter in body for letter in "*?[")
     parts = [_token(token, escapes=escapes) for token in (_TOKEN.findall(body) if escapes else body)]
     start = "/" if anchored else "" if body.startswith("**") else ".*/"
-    return re.compile(start + "".join(parts) + r"\Z", re.DOTALL)
+    return start + "".join(parts) + r"\Z"
 
 
 def _token(token: str, *, escapes: bool) -> str:
@@ -53,15 +57,41 @@ def _token(token: str, *, escapes: bool) -> str:
     return re.escape(token)
 
 
+def literal(path: str) -> str:
+    """Return the pattern that matches one path only; backslashes escape only in patterns with a wildcard."""
+    return re.sub(r"([\\*?\[])", r"\\\1", path) if any(letter in path for letter in "*?[") else path
+
+
+def prefix(path: str) -> str:
+    """Return the beginning of a pattern that goes on with a wildcard: there backslashes always escape."""
+    return re.sub(r"([\\*?\[])", r"\\\1", path)
+
+
+class Choice:
+    """Rules applied to many paths of one tree: what is said of a directory is remembered."""
+
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        self._rules = rules
+        # Nearly no path is spoken of: one look for all rules tells.
+        self._any = re.compile("|".join(f"(?:{_source(rule.pattern)})" for rule in rules) or r"(?!)", re.DOTALL)
+        self._directories: dict[str, bool] = {"": True}
+
+    def wants(self, path: str) -> bool:
+        """Tell whether a path is copied: neither it nor a directory above it is left out; the first match decides."""
+        return self._enters(path.rpartition("/")[0]) and self._takes(path)
+
+    def _enters(self, directory: str) -> bool:
+        known = self._directories.get(directory)
+        if known is None:
+            known = self._directories[directory] = self.wants(directory)
+        return known
+
+    def _takes(self, path: str) -> bool:
+        if self._any.match("/" + path) is None:
+            return True
+        return next((rule.take for rule in self._rules if rule.matches(path)), True)
+
+
 def wants(rules: tuple[Rule, ...], path: str) -> bool:
-    """Tell whether a path is copied: neither it nor a directory above it is left out; the first match decides."""
-    position = path.find("/")
-    while position >= 0:
-        if not _taken(rules, path[:position]):
-            return False
-        position = path.find("/", position + 1)
-    return _taken(rules, path)
-
-
-def _taken(rules: tuple[Rule, ...], path: str) -> bool:
-    return next((rule.take for rule in rules if rule.matches(path)), True)
+    """Tell whether one path is copied; see `Choice`."""
+    return Choice(rules).wants(path)

@@ -1,14 +1,25 @@
+import re
+import subprocess
 from datetime import datetime, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barman.backup.copy_plan import Places, plan_copy, select_files, share_of_bandwidth, share_out
-from barman.backup.listing import ListedFile, Listing
+from barman.backup.copy_plan import (
+    Places,
+    plan_copy,
+    select_files,
+    share_by_directory,
+    share_of_bandwidth,
+    share_out,
+    walk_filters,
+)
+from barman.backup.listing import ListedFile, Listing, find_argv, parse_find
 from barman.errors import BackupError
 from barman.postgres.facts import TablespaceFact
 from barman.values import replace
+from tests.support.needs import need_program
 from tests.unit.backup.facts import make_facts
 
 PLACES = Places(data="/b/base/ID/data", tablespace=lambda oid: f"/b/base/ID/{oid}")
@@ -192,3 +203,58 @@ def test_small_work_is_not_divided_and_large_work_is():
 )
 def test_all_workers_together_keep_the_limit(limit, workers, share):
     assert share_of_bandwidth(limit, workers) == share
+
+
+# -- walks -----------------------------------------------------------------------------------------------------------
+
+ODD = ["base/1", "base/a b", "base/[x]", "base/b*ck\\slash", "base/back\\slash", "global", "it's"]
+
+
+def make_walked_tree(root):
+    """Many small files in directories of odd names, some files beside those directories, and what is left out."""
+    for number, directory in enumerate(ODD * 2):
+        (root / directory).mkdir(parents=True, exist_ok=True)
+        for file in range(number * 150, (number + 1) * 150):
+            (root / directory / str(file)).touch()
+    for name in ("PG_VERSION", "base/stray", "base/1/t3_100", "pg_wal/0001", "pg_tblspc/16400/PG_1/x", "base/1/pipe"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    (root / "base/1/dangling").symlink_to("/nowhere")
+
+
+def walk_with_rsync(root, target, filters):
+    argv = ["rsync", "-rLKpts", *(f"--filter={rule}" for rule in filters), "--out-format=%n", f"{root}/", f"{target}/"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return [line for line in done.stdout.splitlines() if line and not line.endswith("/")]
+
+
+def test_walks_copy_every_file_once_and_the_first_takes_what_is_new(tmp_path):
+    need_program("rsync")
+    root, target = tmp_path / "root", tmp_path / "target"
+    make_walked_tree(root)
+    target.mkdir()
+    (tree,) = plan_copy(facts(data=str(root)), PLACES).directories
+    tree = replace(tree, pruned=("pg_tblspc/16400",))
+    found = subprocess.run(find_argv(str(root), tree.pruned), capture_output=True, check=True)
+    wanted = tree.wanted(parse_find(found.stdout))
+    assert wanted.others == ("base/1/dangling",)
+    shares = share_by_directory(tuple(wanted.files.values()), 3)
+    assert len(shares) == 3
+    (root / "base/new").mkdir()
+    (root / "base/new/file").touch()
+    copied = [
+        walk_with_rsync(root, target, walk_filters(tree, wanted.others, shares, number))
+        for number in range(len(shares))
+    ]
+    assert all(copied)
+    assert "base/new/file" in copied[0]
+    everything = [re.sub(r"\\#(\d{3})", lambda code: chr(int(code[1], 8)), name) for part in copied for name in part]
+    assert sorted(everything) == sorted([*wanted.files, "base/new/file"])
+
+
+def test_one_large_directory_is_shared_by_name_unless_its_files_are_small():
+    large = [listed(f"base/1/{number}", size=2**25) for number in range(8)]
+    assert share_by_directory(large, 2) == ()
+    small = [listed(f"base/1/{number}", size=8192) for number in range(4000)]
+    assert share_by_directory(small, 2) == (("base/1",),)
+    assert share_by_directory([], 2) == ()
