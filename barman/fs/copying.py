@@ -157,7 +157,9 @@ def sync_places(roots: Iterable[str], jobs: int) -> None:
     OSError.
     """
     roots = list(roots)
-    if not _sync_file_systems([*roots, *(os.path.dirname(root) for root in roots)]):
+    # The name of a root is in its own file system, or it is a mount point, which was there before. Its parent need not
+    # be readable.
+    if not _sync_file_systems(roots):
         for root in roots:
             _sync_each(root, jobs)
 

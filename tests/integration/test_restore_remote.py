@@ -60,7 +60,11 @@ def test_a_cluster_is_recovered_on_another_host_to_a_time(
     archived(barman_home, pg)
     pg.destroy()
     host = pg_factory.scratch()
-    destination, far = host / "it's $(touch pwned) 100%", host / 'new "place"'
+    destination, far = host / "it's $(touch pwned) 100%", host / "closed" / 'new "place"'
+    # A parent that can only be passed through: the place in it was made by its owner.
+    far.mkdir(parents=True)
+    shutil.chown(far, USER)
+    far.parent.chmod(0o711)
 
     options = ("--remote-ssh-command", sshd.command, "--target-time", moment.isoformat(), "--target-action", "promote")
     done = barman_home.run("restore", "pg", backup, str(destination), *options, "--tablespace", f"far:{far}").ok()

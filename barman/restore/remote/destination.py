@@ -148,8 +148,7 @@ def sync_places(step: SyncPlaces, bench: Workbench) -> None:
     """Make all that was restored durable: the file systems of the directories, or all where `sync` cannot choose."""
     host, _ = bench.remote
     bench.reporter.debug("syncing what was restored")
-    paths = dict.fromkeys([*step.directories, *(posixpath.dirname(path) for path in step.directories)])
-    run_script(host.runner, "sync what was restored", _SYNC, list(paths))
+    run_script(host.runner, "sync what was restored", _SYNC, list(dict.fromkeys(step.directories)))
 
 
 def land_control_file(step: LandControlFile, bench: Workbench) -> None:
