@@ -5,16 +5,14 @@ from __future__ import annotations
 from barman import clock
 from barman.backup.dead_runs import last_backup_holder
 from barman.backup.delete import BackupInUse, carry_out, settle
-from barman.backup.delete_plan import plan_deletion
+from barman.backup.retention_plan import RetentionRules, retention_steps
 from barman.errors import BackupError, ConfigError, HookAborted, LockBusy
 from barman.hooks.hooks import Hooks
 from barman.logs import Log
 from barman.retention.policy import parse
-from barman.retention.report import RetentionStatus, report
 from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from barman.catalog.backup_id import BackupId
     from barman.catalog.catalog import CatalogView
     from barman.report import Reporter
     from barman.retention.policy import RetentionPolicy
@@ -30,12 +28,13 @@ def apply_retention(server: Server, reporter: Reporter) -> list[str]:
     demands stay whatever the report says; records without data are left to the operator. A busy server is left to the
     next run. One backup that cannot be deleted is reported and does not stop the others.
     """
-    policy = _policy(server)
+    policy = read_policy(server)
     if policy is None:
         return []
     view = server.catalog.snapshot()
     _warn_of_orphans(server, view, reporter)
-    if not _obsolete(server, view, policy) and not view.deleting:
+    rules = retention_rules(server, policy)
+    if not rules.obsolete(view) and not view.deleting:
         return []
     if view.corrupt:
         found = next(iter(view.corrupt.values()))
@@ -49,7 +48,7 @@ def apply_retention(server: Server, reporter: Reporter) -> list[str]:
         with server.catalog.locks.backup():
             hooks = Hooks(server, reporter)
             settle(server.catalog, reporter, holder, hooks)
-            return _delete_obsolete(server, policy, reporter, hooks)
+            return _delete_obsolete(server, rules, reporter, hooks)
     except LockBusy as error:
         if error.path != server.catalog.layout.lock("backup"):
             raise
@@ -57,7 +56,8 @@ def apply_retention(server: Server, reporter: Reporter) -> list[str]:
         return []
 
 
-def _policy(server: Server) -> RetentionPolicy | None:
+def read_policy(server: Server) -> RetentionPolicy | None:
+    """The policy of a server; None without one, and for one that cannot be read, which enforces nothing."""
     text = server.config.retention_policy
     if not text:
         return None
@@ -68,31 +68,23 @@ def _policy(server: Server) -> RetentionPolicy | None:
         return None
 
 
-def _obsolete(server: Server, view: CatalogView, policy: RetentionPolicy) -> list[BackupId]:
-    """Return what may go by the policy, oldest first; orphans are not among them."""
-    statuses = report(view, policy, server.config.minimum_redundancy, clock.now())
-    orphans = frozenset(server.catalog.backups.find_orphans(view.backups.values()))
-    return [i for i in sorted(statuses) if statuses[i] == RetentionStatus.OBSOLETE and i not in orphans]
+def retention_rules(server: Server, policy: RetentionPolicy) -> RetentionRules:
+    """What the backups of a server are judged by, now."""
+    return RetentionRules(policy, server.config.minimum_redundancy, clock.now(), server.catalog.backups.find_orphans)
 
 
-def _delete_obsolete(server: Server, policy: RetentionPolicy, reporter: Reporter, hooks: Hooks) -> list[str]:
+def _delete_obsolete(server: Server, rules: RetentionRules, reporter: Reporter, hooks: Hooks) -> list[str]:
     deleted: list[str] = []
-    for backup_id in _obsolete(server, server.catalog.snapshot(), policy):
-        # Each deletion changes what the policy says of the rest: judge again, by the catalog as it is now.
-        view = server.catalog.snapshot()
-        obsolete = _obsolete(server, view, policy)
-        if backup_id not in obsolete:
-            continue
-        plan = plan_deletion(view, backup_id, server.config.minimum_redundancy, by_policy=True)
-        valid = sorted(set(plan.backups) - set(obsolete))
-        if valid:
+    for step in retention_steps(server.catalog.snapshot, rules):
+        backup_id = step.backup_id
+        if step.blocked_by is not None:
             reporter.warning(
-                f"Backup {backup_id} is obsolete but {valid[0]} depends on it and is not: nothing is removed"
+                f"Backup {backup_id} is obsolete but {step.blocked_by} depends on it and is not: nothing is removed"
             )
             continue
         reporter.info(f"Enforcing retention policy: removing backup {backup_id} for server {server.name}")
         try:
-            deleted += carry_out(server.catalog, plan, reporter, hooks).backup_ids
+            deleted += carry_out(server.catalog, step.plan, reporter, hooks).backup_ids
         except BackupInUse as error:
             reporter.warning(
                 f"Another action is in progress for the backup {error.backup_id} of server {server.name}, "

@@ -39,6 +39,7 @@ COMMANDS = (
     Command("recovery-window", "Show from when to when servers can be recovered, and which WAL is missing"),
     Command("replication-status", "Show the streaming clients of one or more servers"),
     Command("restore", "Restore a backup, to its end or to a point in time", ("recover",)),
+    Command("retention", "Show what the retention policy keeps, why, and what the next run of cron deletes"),
     Command("show-backup", "Show what is known about a backup", ("show-backups",)),
     Command("show-servers", "Show configuration and live state of one or more servers", ("show-server",)),
     Command("status", "Show the state of one or more servers"),

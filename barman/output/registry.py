@@ -29,6 +29,9 @@ VIEWS = {
     "WalRangeCheck": ("wals", "WalRangeCheckView"),
     "RefusedList": ("wals", "RefusedListView"),
     "RecoveryWindows": ("recovery_window", "RecoveryWindowsView"),
+    "RetentionReport": ("retention", "RetentionReportView"),
+    "DryRun": ("retention", "DryRunView"),
+    "CronPlan": ("retention", "CronPlanView"),
     "ProcessList": ("processes", "ProcessListView"),
 }
 

@@ -92,14 +92,14 @@ def gather_needs(view: CatalogView, gone: Collection[BackupId] = ()) -> WalNeeds
     for backup_id, info in view.backups.items():
         if backup_id in leaving or (info.status == BackupStatus.FAILED and backup_id not in view.keep):
             continue
-        need = _need_of(info, view.keep.get(backup_id))
+        need = need_of(info, view.keep.get(backup_id))
         if need is None and info.status != BackupStatus.FAILED:
             return WalNeeds((), sizes, f"backup {backup_id} ({info.status}) does not tell which WAL it needs")
         if need is not None:
             needs.append(need)
     if not any(need.end is None for need in needs):
         departing = [view.backups[backup_id] for backup_id in sorted(leaving) if backup_id in view.backups]
-        frontier = [need for info in departing if (need := _need_of(info, None)) is not None]
+        frontier = [need for info in departing if (need := need_of(info, None)) is not None]
         if not frontier:
             return WalNeeds((), sizes, "no backup tells from where on WAL is needed")
         needs += frontier
@@ -113,7 +113,7 @@ def plan_expiry(archived: Iterable[str], needs: WalNeeds) -> list[str]:
     return sorted({name for name in archived if not needs.includes(name)})
 
 
-def _need_of(info: BackupInfo, keep: str | None) -> Need | None:
+def need_of(info: BackupInfo, keep: str | None) -> Need | None:
     """What one backup needs; None if its record does not tell."""
     size = info.xlog_segment_size
     begin = _segment(info.begin_wal)

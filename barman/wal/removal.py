@@ -62,6 +62,17 @@ def remove_unneeded_wals(
     return names
 
 
+def find_unneeded(catalog: Catalog, needs: WalNeeds) -> list[str]:
+    """The archived files that nothing needs. Asks the directories alone, so that not even a cache is written."""
+
+    def archived() -> Iterator[str]:
+        for timeline in catalog.wals.timelines():
+            first = f"{timeline:08X}"
+            yield from catalog.wals.names(first, needs.first_sure(timeline) or f"{first}~", timeline=timeline)
+
+    return plan_expiry(archived(), needs)
+
+
 def permit_removal(catalog: Catalog, view: CatalogView, gone: Collection[BackupId], hooks: Hooks) -> list[str]:
     """Ask the scripts about every file that goes when the backups `gone` are deleted; answer the names.
 

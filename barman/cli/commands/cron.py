@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from barman.cli.dry_run import add_dry_run, change_nothing
 from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,10 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let the processes that are started keep standard output and error, for containers",
     )
+    add_dry_run(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> None:
     """Serve all servers, in the order of their names; then remove unused lock files."""
+    if args.dry_run:
+        _show(context)
+        return
     from barman.cron.run import Cron
 
     context.open_log()
@@ -32,3 +37,11 @@ def run(args: argparse.Namespace, context: Context) -> None:
         from barman.cron.lock_files import remove_unused_lock_files
 
         remove_unused_lock_files(servers)
+
+
+def _show(context: Context) -> None:
+    """Show what a run would do now."""
+    from barman.cron.dry_run import plan_cron
+
+    change_nothing(context)
+    context.each(["all"], lambda server: context.reporter.emit(plan_cron(server)))

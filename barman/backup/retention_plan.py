@@ -1,0 +1,77 @@
+"""Which backups a run of the retention policy deletes, in which order: one loop for the run and for its dry run. Pure.
+
+Each deletion changes what the policy says of the rest: the catalog is judged anew before each step. The run reads it
+from disk, the dry run from memory, where `without` has carried out the step before.
+"""
+
+from __future__ import annotations
+
+from barman.backup.delete_plan import DeletionPlan, plan_deletion
+from barman.catalog.view import CatalogView
+from barman.retention.report import RetentionStatus, report
+from barman.typing import TYPE_CHECKING
+from barman.values import dataclass, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+    from datetime import datetime
+
+    from barman.catalog.backup_id import BackupId
+    from barman.catalog.backup_info import BackupInfo
+    from barman.retention.policy import RetentionPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionRules:
+    """By what a catalog is judged.
+
+    `find_orphans` names the records that have no data: they are left to the operator.
+    """
+
+    policy: RetentionPolicy
+    minimum_redundancy: int
+    now: datetime
+    find_orphans: Callable[[Iterable[BackupInfo]], list[BackupId]]
+
+    def obsolete(self, view: CatalogView) -> list[BackupId]:
+        """What may go by the policy, oldest first; orphans are not among them."""
+        statuses = report(view, self.policy, self.minimum_redundancy, self.now)
+        orphans = frozenset(self.find_orphans(view.backups.values()))
+        return [i for i in sorted(statuses) if statuses[i] == RetentionStatus.OBSOLETE and i not in orphans]
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionStep:
+    """One obsolete backup and the plan of its deletion; `blocked_by` depends on it and is not obsolete."""
+
+    backup_id: BackupId
+    plan: DeletionPlan
+    blocked_by: BackupId | None = None
+
+    @property
+    def goes(self) -> bool:
+        """Whether the backup is deleted, as far as the catalog tells."""
+        return self.blocked_by is None and not self.plan.refusals
+
+
+def retention_steps(read_view: Callable[[], CatalogView], rules: RetentionRules) -> Iterator[RetentionStep]:
+    """The steps of one run. The caller carries out each step that goes, before it asks for the next one."""
+    for backup_id in rules.obsolete(read_view()):
+        view = read_view()
+        obsolete = rules.obsolete(view)
+        if backup_id not in obsolete:
+            continue
+        plan = plan_deletion(view, backup_id, rules.minimum_redundancy, by_policy=True)
+        valid = sorted(set(plan.backups) - set(obsolete))
+        yield RetentionStep(backup_id, plan, valid[0] if valid else None)
+
+
+def without(view: CatalogView, gone: Collection[BackupId]) -> CatalogView:
+    """The catalog when these backups are deleted."""
+    return replace(
+        view,
+        backups={backup_id: info for backup_id, info in view.backups.items() if backup_id not in gone},
+        keep={backup_id: target for backup_id, target in view.keep.items() if backup_id not in gone},
+        corrupt={backup_id: error for backup_id, error in view.corrupt.items() if backup_id not in gone},
+        deleting=view.deleting - frozenset(gone),
+    )
