@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from barman.fs.lock import FileLock
-from tests.support.fix_hosts import Page, TwoHosts
+from tests.support.fix_hosts import BARMAN_USER, Page, TwoHosts
 from tests.support.fix_postgres import ClusterFactory, require_version, wait_until
 from tests.support.fix_sshd import USER as DATABASE_USER
 from tests.support.fix_sshd import SshdFactory
@@ -166,6 +166,11 @@ def test_both_archivers(set_up: SetUp) -> None:
     assert len(twice) >= 2
     hosts.barman("-q", "cron").ok()
     wait_until(lambda: not hosts.files("incoming"), "cron has archived")
+    late = str(story.pg.data / "pg_wal" / max(twice))
+    again = ("barman-wal-archive", "-U", BARMAN_USER, "backup.example.com", "pg", late)
+    hosts.run(*again, user=DATABASE_USER).ok()
+    hosts.barman("archive-wal", "pg").ok()
+    assert hosts.files("incoming") == []
     assert hosts.files("errors") == []
     listed = [line.split("\t")[0] for line in (hosts.home / "pg/wals/xlog.db").read_text().splitlines()]
     assert twice <= set(listed)
