@@ -8,6 +8,7 @@ from collections import deque
 from barman.typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
@@ -49,23 +50,42 @@ class Task(Generic[R]):
         return self._outcome[0]
 
 
+_own: threading.local | None = None
+"""What a thread of a pool knows of the map that it works for."""
+
+
+def is_abandoned() -> bool:
+    """Tell whether nobody wants any more what this thread works at: what would go on for long ends then."""
+    abandoned = getattr(_own, "abandoned", None)
+    return abandoned is not None and abandoned.is_set()
+
+
 def ordered_map(
     function: Callable[[T], R], items: Iterable[T], jobs: int | None = None, window: int | None = None
 ) -> Iterator[R]:
     """Yield `function(item)` in the order of the items, computed by `jobs` threads (default: one a processor).
 
     At most `window` items (default twice the jobs) are taken ahead of the consumer, which bounds memory. The first
-    exception is raised at its item's turn; work that has not started is then dropped, work that runs is waited for.
+    exception is raised at its item's turn; work that has not started is then dropped, work that runs is waited for,
+    and can see it by `is_abandoned()`.
     """
     jobs = jobs or cpu_count()
     if jobs <= 1:
         yield from map(function, items)
         return
+    import threading
     from concurrent.futures import ThreadPoolExecutor
+
+    global _own  # noqa: PLW0603  made with the first pool: threading costs what a short command has not
+    own = _own = _own or threading.local()
+    abandoned = threading.Event()
+
+    def begin() -> None:
+        own.abandoned = abandoned
 
     window = window or jobs * 2
     pending: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="barman") as pool:
+    with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="barman", initializer=begin) as pool:
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
@@ -73,6 +93,9 @@ def ordered_map(
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
+        except BaseException:
+            abandoned.set()
+            raise
         finally:
             for future in pending:
                 future.cancel()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from barman import clock
 from barman.clock import Deadline
 from barman.errors import HookAborted
 from barman.hooks.points import AFTER, BEFORE, FORBID, GIVE_UP, Script, has_scripts, scripts_at
@@ -90,6 +89,8 @@ class Hooks:
         return environment_of(script, self.config, variables, self._server.environment or os.environ)
 
     def _retry_before(self, script: Script, environment: Mapping[str, str]) -> None:
+        from barman.hooks.script import pause
+
         deadline = _limit(script)
         failures = 0
         while True:
@@ -99,15 +100,17 @@ class Hooks:
             if ended.code == FORBID:
                 raise _abortion(script, f"exit code: {FORBID}")
             failures += 1
-            deadline.sleep(self._pauses.after(failures))
+            pause(self._pauses.after(failures), deadline)
             if deadline.expired:
                 raise _abortion(script, f"not done within {script.seconds} seconds")
 
     def _retry_after(self, script: Script, environment: Mapping[str, str]) -> None:
+        from barman.hooks.script import pause
+
         failures = 0
         while self._run(script, environment, _limit(script)).code not in (0, GIVE_UP, FORBID):
             failures += 1
-            clock.sleep(self._pauses.after(failures))
+            pause(self._pauses.after(failures), Deadline(None))
 
     def _run(self, script: Script, environment: Mapping[str, str], deadline: Deadline) -> Ended:
         # Only now: a server without scripts does not pay for what starts programs.

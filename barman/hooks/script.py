@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from barman.clock import Deadline
-from barman.errors import CommandFailed, DeadlineExceeded
+from barman.clock import Deadline, sleep
+from barman.errors import CommandFailed, DeadlineExceeded, Interrupted
 from barman.logs import Log, redact
 from barman.process import Child, describe_status
 from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
+from barman.workers import is_abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +24,8 @@ _LONGEST_LINE = 2000
 _TAIL_LINES = 20
 _DRAIN_SECONDS = 2.0
 """How long output is awaited that a program started in the background may still write."""
+_LOOK_SECONDS = 1.0
+"""How often a script that runs in a thread of cron is reminded that the process may have been told to end."""
 _GRACE_SECONDS = 5.0
 """How long a script may tidy up after SIGTERM."""
 
@@ -51,7 +54,7 @@ def run_once(
     except CommandFailed as error:
         return _failed(script, Ended(None, redact(error.message)), out, err)
     try:
-        code = child.wait(deadline, drain=_DRAIN_SECONDS)
+        code = _wait(child, deadline)
     except DeadlineExceeded:
         child.end_group(grace)
         return _failed(script, Ended(None, f"not done within {script.seconds} seconds, and killed"), out, err)
@@ -62,6 +65,32 @@ def run_once(
         _LOG.debug("%s returned 0", command)
         return Ended(0, "status 0")
     return _failed(script, Ended(code, describe_status(code)), out, err)
+
+
+def pause(seconds: float, deadline: Deadline) -> None:
+    """Wait before another attempt, not beyond the deadline. Raises Interrupted in a thread that nobody waits for."""
+    rest = Deadline(seconds)
+    while not rest.expired and not deadline.expired:
+        _heed_the_end()
+        sleep(min(_LOOK_SECONDS, *(left for left in (rest.remaining(), deadline.remaining()) if left is not None)))
+
+
+def _wait(child: Child, deadline: Deadline) -> int:
+    while True:
+        left = deadline.remaining()
+        last = left is not None and left <= _LOOK_SECONDS
+        try:
+            return child.wait(Deadline(left if last else _LOOK_SECONDS), drain=_DRAIN_SECONDS)
+        except DeadlineExceeded:
+            if last:
+                raise
+            _heed_the_end()
+
+
+def _heed_the_end() -> None:
+    """Signals come to the main thread alone: another one sees here that all is over."""
+    if is_abandoned():
+        raise Interrupted("SIGTERM")
 
 
 def describe(script: Script) -> str:

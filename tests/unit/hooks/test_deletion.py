@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,7 @@ from barman.backup.expire import apply_retention
 from barman.catalog.backup_id import BackupId
 from barman.errors import BackupError, HookAborted
 from barman.hooks.hooks import Hooks
+from barman.process import is_alive
 from barman.report import MemoryReporter
 from barman.server.server import Server
 from barman.wal.removal import remove_unneeded_wals
@@ -201,3 +206,34 @@ def test_a_deletion_killed_between_two_backups_is_finished_and_its_scripts_hear_
     (call,) = listener.calls()
     assert (call["HOOK"], call["PHASE"], call["BACKUP_ID"], call["STATUS"]) == ("delete_script", "post", A, "FAILED")
     assert list(server.catalog.snapshot().backups) == [C]
+
+
+def test_cron_that_is_told_to_end_takes_a_script_of_its_threads_along(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    note = tmp_path / "note"
+    server = scene(
+        home,
+        retention_policy="REDUNDANCY 1",
+        pre_delete_retry_script=f"echo $$ >{note}.new; mv {note}.new {note}; sleep 600; true",
+    )
+    main = home / "barman.conf"
+    # Two servers, so that each is served by a thread.
+    main.write_text(main.read_text() + "[other]\nconninfo = host=/nowhere\nbackup_method = postgres\narchiver = on\n")
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    main.write_text(main.read_text().replace("[barman]", f"[barman]\nbarman_user = {user}\nlog_file = {home}/log"))
+    before = set(server.catalog.snapshot().backups)
+    cron = subprocess.Popen([sys.executable, "-m", "barman", "-c", str(main), "-q", "cron"])
+    try:
+        limit = time.monotonic() + 60
+        while not note.exists() and time.monotonic() < limit:
+            time.sleep(0.02)
+        cron.terminate()
+        assert cron.wait(30) == 1
+    finally:
+        cron.kill()
+    script = int(note.read_text())
+    while is_alive(script) and time.monotonic() < limit:
+        time.sleep(0.02)
+    assert not is_alive(script)
+    assert set(server.catalog.snapshot().backups) == before
+    assert server.catalog.backups.find_deleting() == (frozenset(), frozenset())
