@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from barman.catalog.identity import Identity
 from barman.compression.codec import CodecError, CustomFilters, decoded
 from barman.errors import BarmanError, CatalogError
 from barman.postgres.wal_name import is_segment_name, is_segment_size
@@ -70,17 +71,32 @@ def known_cluster(
 
 
 def live_cluster(server: Server) -> Cluster:
-    """What PostgreSQL itself says, if it can be reached within a few seconds; UNKNOWN otherwise."""
+    """What PostgreSQL itself says, if it can be reached within a few seconds; UNKNOWN otherwise.
+
+    The answer is recorded as the identity of the repository, so that the next segment need not ask again.
+    """
     from barman.clock import Deadline
     from barman.postgres.identity import fetch_identity
 
     try:
         server.postgres.limit_statements(Deadline(_PATIENCE))
-        return Cluster(*fetch_identity(server.postgres))
+        cluster = Cluster(*fetch_identity(server.postgres))
+        version = server.postgres.server_version.major_text
     except BarmanError:
         return UNKNOWN
     finally:
         server.close()
+    if cluster.system_id is not None:
+        _record(server.catalog, Identity(cluster.system_id, version))
+    return cluster
+
+
+def _record(catalog: Catalog, identity: Identity) -> None:
+    """Others record it as well, and nothing here depends on it: a failure is theirs to tell."""
+    try:
+        catalog.identity.ensure(identity)
+    except (BarmanError, OSError):
+        pass
 
 
 def _recorded_size(catalog: Catalog) -> int | None:

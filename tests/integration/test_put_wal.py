@@ -133,30 +133,26 @@ def test_refused_files_are_listed_explained_retried_and_dropped(barman_home: Bar
 
 def test_the_very_first_wal_is_compared_with_the_server_itself(barman_home: BarmanHome, newest_pg: Cluster) -> None:
     """A wrong server name in archive_command: nothing is archived yet that would tell."""
-    barman_home.add_server("pg", newest_pg, archiver="on")
-    incoming = barman_home.path("pg", "incoming")
     own = int(newest_pg.value("SELECT system_identifier FROM pg_control_system()"))
     name, size = "000000010000000000000005", 16 << 20
-    for data, reason in (
-        (segment(name, system_id=42, size=size), f"it is of the cluster with system identifier 42, not {own}"),
-        (segment("000000010000000000000005", system_id=own), "its segment size is 1048576, that of the server is"),
+    for server, data, reason in (
+        ("pg", segment(name, system_id=42, size=size), f"it is of the cluster with system identifier 42, not {own}"),
+        ("pg2", segment(name, system_id=own), "its segment size is 1048576, that of the server is"),
     ):
-        done = barman_home.run("put-wal", "pg", stdin=archive({name: data}))
+        barman_home.add_server(server, newest_pg, archiver="on")
+        done = barman_home.run("put-wal", server, stdin=archive({name: data}))
         assert done.rc == 1
         assert reason in done.err
-        assert [entry.name for entry in incoming.iterdir()] == []
-        assert reason in barman_home.run("wal-errors", "pg").ok().out
-        report = barman_home.run("check", "pg").out
-        assert (
-            f"archiver errors: FAILED (unknown: {len(list(barman_home.path('pg', 'errors').glob('[!.]*')))}" in report
-        )
-    barman_home.run("put-wal", "pg", stdin=archive({name: segment(name, system_id=own, size=size)})).ok()
-    newest_pg.stop()
-    barman_home.run("archive-wal", "pg").ok()
-    other = "000000010000000000000006"
-    done = barman_home.run("put-wal", "pg", stdin=archive({other: segment(other, system_id=42, size=size)}))
-    assert done.rc == 1
-    assert f"not {own}" in done.err
+        assert [entry.name for entry in barman_home.path(server, "incoming").iterdir()] == []
+        assert reason in barman_home.run("wal-errors", server).ok().out
+        kept = len(list(barman_home.path(server, "errors").glob("[!.]*")))
+        assert f"archiver errors: FAILED (unknown: {kept}" in barman_home.run("check", server).out
+    newest_pg.stop()  # what it said is recorded: nobody need ask again
+    for push, system_id, rc in (("06", own, 0), ("07", 42, 1)):
+        name = f"0000000100000000000000{push}"
+        done = barman_home.run("put-wal", "pg", stdin=archive({name: segment(name, system_id=system_id, size=size)}))
+        assert done.rc == rc
+        assert (f"not {own}" in done.err) == (rc == 1)
 
 
 MEASURE = """
