@@ -33,6 +33,7 @@ COMMANDS = (
     Command("list-processes", "List the running processes of a server", ("list-process",)),
     Command("list-servers", "List the configured servers", ("list-server",)),
     Command("lock-directory-cleanup", "Remove lock files that nobody holds"),
+    Command("metrics", "Print metrics of one or more servers as OpenMetrics text"),
     Command("put-wal", "Take WAL files from a tar stream on standard input"),
     Command("rebuild-xlogdb", "Rebuild the WAL index from the files in the archive"),
     Command("receive-wal", "Receive WAL from a server until interrupted; manage its replication slot"),

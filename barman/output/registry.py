@@ -32,6 +32,7 @@ VIEWS = {
     "RetentionReport": ("retention", "RetentionReportView"),
     "DryRun": ("retention", "DryRunView"),
     "CronPlan": ("retention", "CronPlanView"),
+    "Metrics": ("metrics", "MetricsView"),
     "ProcessList": ("processes", "ProcessListView"),
 }
 

@@ -53,6 +53,7 @@ IMPORTS = {
     "isal": ("compression/",),
     "zlib_ng": ("compression/",),
     "psycopg2": ("postgres/driver.py",),
+    "prometheus_client": ("output/views/metrics.py",),
     "tempfile": (),
 }
 
