@@ -174,6 +174,15 @@ def check_gaps(line, history, segments, leading):
     needed |= set(range(min(begins), max(there, default=-1) + 1))
     assert missing == needed - there
     assert sum(gap.count for gap in line.gaps) == len(missing)
+    for gap in line.gaps:
+        first, last = gap.first.number(SEGMENT_SIZE), gap.last.number(SEGMENT_SIZE)
+        broken, stopped = [], []
+        for info, (begin, end) in zip(leading, spans, strict=True):
+            if any(first <= number <= last for number in range(begin, end + 1)):
+                broken.append(info.backup_id)
+            elif recoverable(history, segments, begin, max(first - 1, begin)) and begin < first:
+                stopped.append(info.backup_id)
+        assert (gap.breaks, gap.stops) == (tuple(broken), tuple(stopped))
 
 
 @settings(max_examples=300, deadline=None)
