@@ -32,6 +32,8 @@ INTENDED = {
     r"/recovery_window/|/wal_information/recovery/": "added",
     # options of later releases
     r"/aws_sse_customer_key(/|$)": "added",
+    # options of our own
+    r"/(wal_)?hook_script_timeout(/|$)": "added",
     # live facts are there, as None, even when nobody can be asked
     r"/(archive_timeout|checkpoint_timeout|config_file|current_lsn|current_size|data_checksums)$": "added",
     r"/(hba_file|hot_standby)$": "added",
