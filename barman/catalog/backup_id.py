@@ -112,6 +112,18 @@ def resolve(word: str, view: NamedRecords) -> BackupId:
     return found[0]
 
 
+def overlooked(word: str, chosen: BackupId | None, view: NamedRecords) -> str:
+    """What to say of unreadable records among which the backup may be that a shortcut means; "" for a sure choice."""
+    if word not in (*_SHORTCUTS, "auto"):
+        return ""
+    newest = word == "auto" or _SHORTCUTS[word][1]
+    beyond = sorted(i for i in view.corrupt if chosen is None or (i > chosen if newest else i < chosen))
+    if not beyond:
+        return ""
+    records = f"the record of backup {beyond[0]}" if len(beyond) == 1 else f"the records of backups {', '.join(beyond)}"
+    return f"{records} cannot be read: '{word}' of server '{view.server_name}' may not be {chosen or 'what it seems'}"
+
+
 def _find_by_name(name: str, view: NamedRecords) -> list[BackupId]:
     found = sorted(i for i, info in view.backups.items() if info.is_copy_done and info.backup_name == name)
     if len(found) > 1:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Sequence
 
+    from barman.catalog.backup_info import BackupInfo
+    from barman.catalog.view import CatalogView
     from barman.config.loader import Settings
     from barman.config.server_config import ServerConfig
     from barman.output.console import ConsoleReporter
@@ -93,6 +95,20 @@ class Context:
         if name == "all":
             raise BarmanError("you cannot use 'all' with this command: it works on one server")
         return next(self.servers([name], inactive=inactive, disabled=disabled, passive=passive), None)
+
+    def backup(self, server: Server, word: str) -> tuple[BackupInfo, CatalogView]:
+        """Return the backup that a word means, and the catalog it was found in; an unsure choice is told.
+
+        Raises UnknownBackup, CatalogError, and CorruptRecord for an id whose record cannot be read.
+        """
+        from barman.catalog.backup_id import overlooked, resolve
+
+        view = server.catalog.snapshot()
+        chosen = resolve(word, view)
+        doubt = overlooked(word, chosen, view)
+        if doubt:
+            self.reporter.warning(doubt)
+        return view.backups[chosen], view
 
     def each(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 
+from barman.catalog.backup_id import overlooked
 from barman.clock import Deadline, monotonic, now, timestamp
 from barman.errors import BarmanError, LockBusy, RestoreRefused
 from barman.postgres.recovery_settings import settings_file
@@ -81,7 +82,7 @@ def _restore(server: Server, request: RestoreRequest, reporter: Reporter, around
     request, target = _usable_options(request, target, reporter)
     if not request.skip_archive_wal and not server.config.passive_node:
         _archive_what_waits(server, reporter)
-    info = _select(catalog, request, target)
+    info = _select(catalog, request, target, reporter)
     with _protected(catalog, info):
         # What was read before the lock may have been deleted meanwhile.
         view = catalog.snapshot()
@@ -161,9 +162,14 @@ def _usable_options(
     return request, target
 
 
-def _select(catalog: Catalog, request: RestoreRequest, target: RecoveryTarget) -> BackupInfo:
+def _select(catalog: Catalog, request: RestoreRequest, target: RecoveryTarget, reporter: Reporter) -> BackupInfo:
     histories = read_histories(catalog.wals)[0] if request.backup == AUTO else {}
-    return select_backup(request.backup, catalog.snapshot(), target, histories)
+    view = catalog.snapshot()
+    info = select_backup(request.backup, view, target, histories)
+    doubt = overlooked(request.backup, info.backup_id, view)
+    if doubt:
+        reporter.warning(doubt)
+    return info
 
 
 @contextmanager

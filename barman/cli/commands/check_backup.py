@@ -24,7 +24,6 @@ def run(args: argparse.Namespace, context: Context) -> None:
         return
     from barman.backup.complete import check_backup
     from barman.backup.dead_runs import fail_dead_runs
-    from barman.catalog.backup_id import resolve
 
     fail_dead_runs(server, context.reporter)
-    check_backup(server, resolve(args.backup_id, server.catalog.snapshot()), context.reporter)
+    check_backup(server, context.backup(server, args.backup_id)[0].backup_id, context.reporter)

@@ -51,11 +51,16 @@ def _show(server: Server, word: str, context: Context) -> None:
 
 
 def _resolve(word: str, view: CatalogView) -> BackupId:
-    from barman.catalog.backup_id import BackupId, resolve
-    from barman.errors import CorruptRecord
+    """Return the backup that is meant. Raises CatalogError when a shortcut may mean one that cannot be read."""
+    from barman.catalog.backup_id import BackupId, overlooked, resolve
+    from barman.errors import CatalogError, CorruptRecord
 
     try:
-        return resolve(word, view)
+        chosen = resolve(word, view)
     except CorruptRecord:
         # A backup whose record cannot be read can be deleted, when it is named by its id.
         return BackupId(word)
+    doubt = overlooked(word, chosen, view)
+    if doubt:
+        raise CatalogError(doubt, hint="give the id of the backup that is to be deleted")
+    return chosen

@@ -23,10 +23,8 @@ def run(args: argparse.Namespace, context: Context) -> None:
     if server is None:
         return
     from barman.backup.manifest import generate_manifest
-    from barman.catalog.backup_id import resolve
 
-    view = server.catalog.snapshot()
-    generate_manifest(server, view.backups[resolve(args.backup_id, view)])
+    generate_manifest(server, context.backup(server, args.backup_id)[0])
     # The brackets are the original's, and scripts know them.
     context.reporter.info(
         f"Backup manifest for backup '{args.backup_id}' successfully generated for server ['{server.name}']"

@@ -36,14 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> None:
     """List one path a line; the record comes first, where tools that clone from a backup look for it."""
-    from barman.catalog.backup_id import resolve
-
     server = context.server(args.server_name)
     if server is None:
         return
     catalog = server.catalog
-    view = catalog.snapshot()
-    info = catalog.backups.read(resolve(args.backup_id, view))
+    info, view = context.backup(server, args.backup_id)
     wals = _wal_paths(args.target, catalog, view, info)
     if args.target != "wal":
         for path in _data_paths(catalog, info, args.list_empty_directories):

@@ -22,12 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> None:
     """Show the backup. Raises UnknownBackup, and CorruptRecord when it cannot be read."""
-    from barman.catalog.backup_id import resolve
     from barman.status.backup_details import show_backup
 
     server = context.server(args.server_name)
     if server is None:
         return
-    view = server.catalog.snapshot()
-    info = view.backups[resolve(args.backup_id, view)]
+    info, view = context.backup(server, args.backup_id)
     context.reporter.emit(show_backup(server.config, server.catalog, info, view))

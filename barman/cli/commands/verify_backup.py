@@ -23,10 +23,8 @@ def run(args: argparse.Namespace, context: Context) -> None:
     if server is None:
         return
     from barman.backup.verify import verify_backup
-    from barman.catalog.backup_id import resolve
 
-    view = server.catalog.snapshot()
-    info = view.backups[resolve(args.backup_id, view)]
+    info, _ = context.backup(server, args.backup_id)
     # The brackets are the original's, and scripts know them.
     context.reporter.info(f"Verifying backup '{args.backup_id}' on server ['{server.name}']")
     verify_backup(server, info, context.reporter)

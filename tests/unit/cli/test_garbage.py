@@ -149,3 +149,18 @@ def test_garbage_is_named_and_brings_down_no_command(what: str, kind: str, tmp_p
     if what != "backup.info":
         assert not os.path.exists(scene.catalog.layout.backup_info(B))
         assert {entry.name for entry in scene.catalog.xlogdb.scan()} >= {*NEXT, SEGMENTS[0]}
+
+
+def test_a_shortcut_past_an_unreadable_record_is_told_and_never_deletes(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    write(scene.catalog.layout.backup_info(B), GARBAGE["binary"])
+    doubt = f"the record of backup {B} cannot be read: 'latest' of server 'main' may not be {A}"
+    for command in ("show-backup main latest", "list-files main latest", f"restore main latest {tmp_path}/restored"):
+        ran = scene.run(*command.split())
+        assert (ran.rc, doubt in ran.err) == (0, True), f"{command}: {ran.said[:2000]}"
+    ran = scene.run("delete", "main", "latest")
+    assert (ran.rc, f"ERROR: {doubt}" in ran.err) == (1, True), ran.said
+    for word in ("oldest", A):
+        ran = scene.run("show-backup", "main", word)
+        assert (ran.rc, "cannot be read" in ran.err) == (0, False), ran.said
+    assert Path(scene.catalog.layout.data_directory(A)).is_dir()
