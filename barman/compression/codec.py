@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import BinaryIO, NamedTuple, Protocol, cast
 
 from barman.errors import BarmanError
+from barman.typing import BinaryIO, Protocol, cast
+from barman.values import dataclass
 
 CHUNK = 1 << 20
 """Bytes read at once: large enough that the engines work without the GIL most of the time."""
@@ -23,7 +24,8 @@ class CodecError(BarmanError):
     """Data cannot be encoded or decoded: damaged, cut short, or the program or library for it is missing."""
 
 
-class Format(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Format:
     """What is known of one `compression` name without running its engine."""
 
     name: str
@@ -73,7 +75,8 @@ FORMATS: Mapping[str, Format] = {
 """Every name the `compression` option accepts, in alphabetical order: detection answers with the first that fits."""
 
 
-class CustomFilters(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CustomFilters:
     """Shell filters of `compression = custom`, each reading stdin and writing stdout, and the magic of their output."""
 
     compression: str | None = None
