@@ -13,6 +13,7 @@ from barman.retention.report import report
 from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 from barman.wal.expire import WalNeeds, gather_needs, need_of
+from barman.wal.recoverable import read_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 class BackupVerdict:
     """One backup: the word of the retention report, why, and whether the next run deletes it.
 
-    `held` is why it stays although it is obsolete.
+    `held` is why it stays although it is obsolete; `broken` why it cannot be restored, which no policy looks at.
     """
 
     backup_id: str
@@ -35,6 +36,7 @@ class BackupVerdict:
     reason: str
     goes: bool = False
     held: str = ""
+    broken: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +88,15 @@ def _backups(server: Server, view: CatalogView, run: DryRun) -> Iterator[BackupV
     orphans = frozenset(server.catalog.backups.find_orphans(view.backups.values()))
     going = {backup_id for deletion in run.deletions if deletion.goes for backup_id in deletion.backup_ids}
     held = {deletion.target: deletion.reason for deletion in run.deletions if not deletion.goes}
+    windows = read_windows(server.catalog, view)
     for backup_id in view.ids:
+        reach = windows.reach_of(backup_id)
+        broken = reach.reason if reach is not None else ""
         reason = held.get(backup_id, "")
         if backup_id in orphans and backup_id not in view.deleting:
             reason = f"it has no data and is left alone: 'barman delete {server.name} {backup_id}' removes it"
-        yield BackupVerdict(backup_id, statuses.get(backup_id, "-"), reasons[backup_id], backup_id in going, reason)
+        word, goes = statuses.get(backup_id, "-"), backup_id in going
+        yield BackupVerdict(backup_id, word, reasons[backup_id], goes, reason, broken)
 
 
 def _wal(server: Server, view: CatalogView, run: DryRun) -> Iterator[WalVerdict]:

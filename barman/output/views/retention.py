@@ -41,6 +41,7 @@ class RetentionReportView:
                     "retention_status": item.word,
                     "reason": item.reason,
                     "held": item.held or None,
+                    "not_restorable": item.broken or None,
                     "deleted_by_next_run": item.goes,
                 }
                 for item in result.backups
@@ -123,6 +124,8 @@ def _write_verdicts(result: RetentionReport, write: Write) -> None:
         write(f"    {item.backup_id} {item.word:<15} {word}: {item.reason}")
         if item.held:
             write(f"      stays: {item.held}")
+        if item.broken:
+            write(f"      cannot be restored: {item.broken}")
     for backup_id, reason in result.unreadable:
         write(f"    {backup_id} cannot be read: {reason}")
     write("  WAL:")

@@ -96,6 +96,13 @@ def test_every_backup_and_every_range_of_wal_has_a_reason(home):
     assert f"backup {B} is deleted, 4.0 KiB" in lines
 
 
+def test_a_backup_that_counts_and_cannot_be_restored_is_named(home):
+    os.unlink(home.catalog.layout.wal_path(segment(6)))
+    found = json.loads(home.run("-f", "json", "retention", "main").out)["main"]["backups"]
+    assert [item["not_restorable"] is None for item in found] == [True, True, False]
+    assert f"cannot be restored: WAL segment {segment(6)}" in home.run("retention", "--explain", "main").out
+
+
 def test_an_unreadable_record_suspends_everything_and_says_so(home):
     write(home.catalog.layout.backup_info(E), "\0")
     found = json.loads(home.run("-f", "json", "retention", "main").out)["main"]

@@ -83,6 +83,35 @@ def test_a_hole_is_told_by_every_command_and_each_names_the_next_one(home):
     assert "'barman recovery-window main'" in check.out
 
 
+def test_the_keys_of_the_document_stay(home):
+    """Programs read them: keys are added, never renamed or removed."""
+    add_backup(home.catalog, "20261101T000000", begin=4, end=4)
+    put(home, 4, 6)
+    found = window(home)
+    short = {
+        "recoverable reaches_end earliest earliest_timestamp latest latest_timestamp latest_lsn latest_wal",
+        "latest_partial_timestamp behind behind_seconds gaps missing_wals",
+    }
+    short = set(" ".join(short).split())
+    assert set(found) == short | {"now", "now_timestamp", "current_timeline", "timelines", "problems"}
+    (line,) = found["timelines"]
+    assert set(line) == {"timeline", "current", "reaches_end", "windows", "gaps", "backups"}
+    assert set(line["gaps"][0]) == set("first last count waiting not_restorable cannot_go_beyond".split())
+    assert set(line["windows"][0]) == set(
+        "earliest earliest_timestamp earliest_lsn latest latest_timestamp latest_lsn latest_wal "
+        "latest_partial_timestamp backup_ids".split()
+    )
+    reach = set(
+        "restorable reason recoverable_until recoverable_until_timestamp recoverable_until_wal "
+        "recoverable_until_lsn stopped_by".split()
+    )
+    assert set(line["backups"][0]) == reach | {"backup_id", "standalone"}
+    status = json.loads(home.run("-f", "json", "status", "main").out)["main"]["recovery_window"]
+    assert set(status) == short | {"description", "message"}
+    shown = json.loads(home.run("-f", "json", "show-backup", "main", "latest").out)["main"]
+    assert set(shown["wal_information"]["recovery"]) == reach
+
+
 def test_the_window_is_told_per_timeline_and_for_all_servers(home):
     add_backup(home.catalog, "20261101T000000", begin=4, end=4)
     put(home, 4, 5, 6)
