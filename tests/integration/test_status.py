@@ -60,7 +60,8 @@ def test_replication_status_tells_standbys_from_streamers(
     empty = barman_home.run("replication-status", "main").ok().out
     assert empty.endswith("  No streaming clients attached\n")
     pg_factory.standby_of(pg, slot="standby_1")
-    wait_until(lambda: pg.value("SELECT state FROM pg_stat_replication") == "streaming", "the standby streams")
+    # A standby is told from a streamer by what it has replayed, which it first reports a moment after it streams.
+    wait_until(lambda: pg.value("SELECT replay_lsn FROM pg_stat_replication") is not None, "the standby replays")
     found = json.loads(barman_home.run("-f", "json", "replication-status", "main").ok().out)["main"]
     (client,) = found["streaming_clients"]
     assert client["name"] == "Async standby"
