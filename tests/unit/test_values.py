@@ -11,7 +11,6 @@ import pytest
 
 from barman import values
 
-
 SLOW = ("dataclasses", "typing")
 
 
