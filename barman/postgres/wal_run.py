@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +13,14 @@ Run = tuple[int, int]
 """First and last number, both included."""
 Runs = tuple[Run, ...]
 """Ascending, and never adjacent."""
+_BEYOND = 1 << 64
+"""More than the number of any segment."""
+
+
+def run_holding(runs: Runs, number: int) -> Run | None:
+    """The run that the number lies in."""
+    place = bisect_right(runs, (number, _BEYOND)) - 1
+    return runs[place] if place >= 0 and number <= runs[place][1] else None
 
 
 def join_numbers(numbers: Iterable[int]) -> Runs:

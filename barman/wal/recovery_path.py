@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from barman.postgres.lsn import Lsn
 from barman.postgres.wal_name import WalSegment
-from barman.postgres.wal_run import join_runs
+from barman.postgres.wal_run import join_runs, run_holding
 from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 
@@ -83,10 +83,10 @@ class RecoveryPath:
 
     def reach(self, first: int) -> int | None:
         """The last segment that can be replayed from `first` on; None when `first` itself is not there."""
-        for begin, end in self._through:
-            if begin <= first <= end:
-                return end + 1 if end + 1 in self._ends else end
-        return first if first in self._ends else None
+        run = run_holding(self._through, first)
+        if run is None:
+            return first if first in self._ends else None
+        return run[1] + 1 if run[1] + 1 in self._ends else run[1]
 
     def missing(self, first: int, last: int) -> Iterator[Run]:
         """The holes between two numbers, both included."""
@@ -119,7 +119,7 @@ class RecoveryPath:
         return any(self._holds(timeline, number) for timeline in self._owners(number))
 
     def _holds(self, timeline: int, number: int) -> bool:
-        return any(first <= number <= last for first, last in self._runs.get(timeline, ()))
+        return run_holding(self._runs.get(timeline, ()), number) is not None
 
 
 def _spans(history: TimelineHistory, segment_size: int) -> list[Span]:

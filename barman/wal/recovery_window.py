@@ -7,6 +7,7 @@ backups that began after it. Nothing is said of WAL that no backup leads to.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from datetime import datetime, timezone
 
 from barman.catalog.backup_info import BackupInfo, BackupStatus
@@ -228,7 +229,9 @@ def _obstacle(info: BackupInfo, view: CatalogView, archived: ArchivedWal) -> str
 
 def _line(path: RecoveryPath, leading: list[_Placed], archived: ArchivedWal) -> Line:
     gaps = _gaps(path, leading, archived)
-    reaches = tuple(_reach(path, item, gaps, archived) for item in leading)
+    first_broken = {backup_id: gap for gap in reversed(gaps) for backup_id in gap.breaks}
+    stopped = first_broken | {backup_id: gap for gap in gaps for backup_id in gap.stops}
+    reaches = tuple(_reach(path, item, stopped.get(item.info.backup_id), archived) for item in leading)
     return Line(path.history.timeline, _windows(path, leading, reaches, archived), gaps, reaches)
 
 
@@ -238,33 +241,40 @@ def _gaps(path: RecoveryPath, leading: list[_Placed], archived: ArchivedWal) -> 
     following = [item.begin for item in leading if not item.standalone and not item.obstacle]
     if following and path.newest is not None and min(following) <= path.newest:
         needed.append((min(following), path.newest))
-    found = []
-    for first, last in join_runs(needed):
-        for hole in path.missing(first, last):
-            found.append(_gap(path, hole, leading, archived))
-    return tuple(found)
-
-
-def _gap(path: RecoveryPath, hole: tuple[int, int], leading: list[_Placed], archived: ArchivedWal) -> Gap:
-    first, last = hole
-    stops, breaks = [], []
+    holes = [hole for first, last in join_runs(needed) for hole in path.missing(first, last)]
+    stops: list[list[str]] = [[] for _ in holes]
+    breaks: list[list[str]] = [[] for _ in holes]
     for item in leading:
-        if item.obstacle or item.begin > last:
+        if item.obstacle:
             continue
-        if item.end >= first:
-            breaks.append(item.info.backup_id)
-        elif not item.standalone and path.reach(item.begin) == first - 1:
-            stops.append(item.info.backup_id)
+        # The first hole that does not end before the backup begins is the one that it meets first.
+        place = bisect_left(holes, item.begin, key=lambda hole: hole[1])
+        if place < len(holes) and holes[place][0] > item.end:
+            if not item.standalone and path.reach(item.begin) == holes[place][0] - 1:
+                stops[place].append(item.info.backup_id)
+            continue
+        while place < len(holes) and holes[place][0] <= item.end:
+            breaks[place].append(item.info.backup_id)
+            place += 1
+    return tuple(
+        _gap(path, hole, archived, tuple(stops[place]), tuple(breaks[place])) for place, hole in enumerate(holes)
+    )
+
+
+def _gap(
+    path: RecoveryPath, hole: tuple[int, int], archived: ArchivedWal, stops: tuple[str, ...], breaks: tuple[str, ...]
+) -> Gap:
+    first, last = hole
     size = archived.segment_size
     waiting = sum(first <= segment.number(size) <= last and _is_on(path, segment, size) for segment in archived.waiting)
-    return Gap(path.segment(first), path.segment(last), last - first + 1, waiting, tuple(stops), tuple(breaks))
+    return Gap(path.segment(first), path.segment(last), last - first + 1, waiting, stops, breaks)
 
 
 def _is_on(path: RecoveryPath, segment: WalSegment, size: int) -> bool:
     return path.segment(segment.number(size)) == segment
 
 
-def _reach(path: RecoveryPath, item: _Placed, gaps: tuple[Gap, ...], archived: ArchivedWal) -> Reach:
+def _reach(path: RecoveryPath, item: _Placed, stopped: Gap | None, archived: ArchivedWal) -> Reach:
     begin = path.segment(item.begin)
     backup_id = item.info.backup_id
     if item.obstacle:
@@ -273,10 +283,8 @@ def _reach(path: RecoveryPath, item: _Placed, gaps: tuple[Gap, ...], archived: A
     if reached is None or reached < item.end:
         missing = path.segment(item.begin if reached is None else reached + 1)
         word = "is not archived yet" if item.is_waiting else "is missing"
-        stopped = next((gap for gap in gaps if backup_id in gap.breaks), None)
         reason = f"WAL segment {missing.name}, without which it is not consistent, {word}"
         return Reach(backup_id, begin, stopped_by=stopped, reason=reason, standalone=item.standalone)
-    stopped = next((gap for gap in gaps if backup_id in gap.stops), None)
     last, lsn, moment = _moment(path, reached, archived, item.info.end_time)
     return Reach(backup_id, begin, last, lsn, moment, stopped, standalone=item.standalone)
 
