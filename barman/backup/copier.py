@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from functools import partial
 
 from barman import clock, process
 from barman.backup.copy_plan import (
@@ -24,7 +23,8 @@ from barman.errors import BackupError, FileMissing
 from barman.fs import copying, durable
 from barman.report import Progress
 from barman.transport.local import LocalRunner
-from barman.transport.rsync import BACKUP_FLAGS, NAMED_FILES_FLAGS, Item, RsyncCopy, RsyncJob
+from barman.transport.rsync import BACKUP_FLAGS, NAMED_FILES_FLAGS, CopyResult, Item, RsyncJob
+from barman.transport.rsync_pool import RsyncPool
 from barman.typing import TYPE_CHECKING
 from barman.values import dataclass, field, replace
 from barman.workers import ordered_map
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from barman.backup.listing import ListedFile
     from barman.report import Reporter
     from barman.transport.host import Host
+    from barman.transport.rsync_pool import PoolOptions
 
 _LINKERS = 4
-_PROGRESS_SECONDS = 1.0
 _READINGS = 20
 
 
@@ -54,22 +54,6 @@ class Reference:
     how: str
     directories: Mapping[str, str]
     begun: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class CopyOptions:
-    """How to copy."""
-
-    jobs: int = 1
-    start_batch_size: int = 10
-    start_batch_period: float = 1.0
-    compress: bool = False
-    retries: int = 0
-    pause: float = 30.0
-    program: str = "rsync"
-    launcher: tuple[str, ...] = ()
-    """A command that becomes rsync: it ties it to the life of this process."""
-    environment: Mapping[str, str] | None = None
 
 
 @dataclass(slots=True)
@@ -111,18 +95,23 @@ class Copier:
     """Copies from one host. `cancel` may be called by any thread and makes `copy` raise."""
 
     def __init__(
-        self, host: Host, options: CopyOptions, reporter: Reporter, watch: Callable[[], None] | None = None
+        self,
+        host: Host,
+        options: PoolOptions,
+        reporter: Reporter,
+        watch: Callable[[], None] | None = None,
+        *,
+        compress: bool = False,
     ) -> None:
-        """Get ready. `watch` is called every second while files travel: what it raises ends the copy."""
+        """Get ready. `watch` is called twice a second while files travel: what it raises ends the copy."""
         self._host = host
         self._watch = watch or _nothing_to_watch
         self._options = options
+        self._compress = compress
         self._reporter = reporter
         self._lock = threading.Lock()
-        self._running: set[RsyncCopy] = set()
-        self._cancelled = False
-        self._starts: deque[float] = deque(maxlen=max(1, options.start_batch_size))
-        self._statistics = CopyStatistics(workers=options.jobs)
+        self._pool = RsyncPool(options, on_item=self._on_item, on_tick=self._on_tick)
+        self._statistics = CopyStatistics(workers=options.workers)
         self._progress = Progress("Copying", 0, 0)
 
     def copy(self, plan: CopyPlan, references: Sequence[Reference] = ()) -> CopyStatistics:
@@ -150,11 +139,7 @@ class Copier:
 
     def cancel(self) -> None:
         """End every rsync and start no other."""
-        with self._lock:
-            self._cancelled = True
-            running = list(self._running)
-        for run in running:
-            run.cancel()
+        self._pool.cancel()
 
     # -- what there is
 
@@ -230,7 +215,7 @@ class Copier:
             take(f"{source}/{file.path}", f"{destination}/{file.path}")
             return file.size
 
-        for size in ordered_map(one, files, min(_LINKERS, max(1, self._options.jobs)), window=64):
+        for size in ordered_map(one, files, min(_LINKERS, max(1, self._options.workers)), window=64):
             self._statistics.reused += 1
             self._progress.done += size
 
@@ -238,7 +223,7 @@ class Copier:
 
     def _jobs(self, survey: _Survey) -> Iterable[RsyncJob]:
         if not survey.reuses:
-            shares = share_by_directory(survey.changed, self._options.jobs)
+            shares = share_by_directory(survey.changed, self._options.workers)
             if shares:
                 yield from self._walks(survey, shares)
                 return
@@ -257,7 +242,7 @@ class Copier:
 
     def _named(self, survey: _Survey) -> Iterable[RsyncJob]:
         tree = survey.tree
-        shares = share_out(survey.changed, self._options.jobs)
+        shares = share_out(survey.changed, self._options.workers)
         # What has changed in part travels in part: the first reference is the basis of the difference.
         basis = survey.reuses[0] if survey.reuses else None
         for number, share in enumerate(shares, 1):
@@ -280,74 +265,34 @@ class Copier:
             reference=basis.directory if basis is not None else None,
             # What is linked must be replaced, never written into.
             inplace=not linked,
-            compress=self._options.compress,
+            compress=self._compress,
             bandwidth_limit=survey.tree.bandwidth_limit,
             label=label,
         )
 
     def _run_all(self, jobs: Sequence[tuple[str, RsyncJob]]) -> None:
-        workers = max(1, min(self._options.jobs, len(jobs)))
+        workers = max(1, min(self._options.workers, len(jobs)))
         self._statistics.rsyncs = len(jobs)
         limited = [
             (label, replace(job, bandwidth_limit=share_of_bandwidth(job.bandwidth_limit, workers)))
             for label, job in jobs
         ]
-        with ThreadPoolExecutor(workers, thread_name_prefix="rsync") as pool:
-            futures = [pool.submit(self._run_one, label, job) for label, job in limited]
-            try:
-                self._wait(futures)
-            except BaseException:
-                self.cancel()
-                for future in futures:
-                    future.cancel()
-                raise
+        self._pool.call([partial(self._run_one, label, job) for label, job in limited])
 
-    def _wait(self, futures: Sequence[Future[None]]) -> None:
-        pending: Iterable[Future[None]] = futures
-        while pending:
-            done, pending = wait(pending, timeout=_PROGRESS_SECONDS, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
-            if pending:
-                self._watch()
-            self._reporter.progress(self._progress)
-
-    def _run_one(self, label: str, job: RsyncJob) -> None:
-        run = RsyncCopy(
-            job,
-            program=self._options.program,
-            launcher=self._options.launcher,
-            environment=self._options.environment,
-            on_item=self._on_item,
-        )
-        self._take_turn(run)
+    def _run_one(self, label: str, job: RsyncJob) -> CopyResult:
         began = clock.monotonic()
-        try:
-            result = run.run(retries=self._options.retries, pause=self._options.pause)
-        finally:
-            with self._lock:
-                self._running.discard(run)
+        result = self._pool.copy(job)
         with self._lock:
             seconds = self._statistics.copy_seconds
             seconds[label] = seconds.get(label, 0.0) + clock.monotonic() - began
             self._statistics.transferred += result.files
             self._statistics.travelled += result.travelled
             self._statistics.vanished += result.vanished
+        return result
 
-    def _take_turn(self, run: RsyncCopy) -> None:
-        """Wait until the limit on starts allows another one: at most a batch in any period."""
-        while True:
-            with self._lock:
-                if self._cancelled:
-                    run.cancel()
-                now = clock.monotonic()
-                full = len(self._starts) == self._starts.maxlen
-                free_at = self._starts[0] + self._options.start_batch_period if full else now
-                if self._cancelled or free_at <= now:
-                    self._starts.append(now)
-                    self._running.add(run)
-                    return
-            clock.sleep(min(0.2, free_at - now))
+    def _on_tick(self) -> None:
+        self._watch()
+        self._reporter.progress(self._progress)
 
     def _on_item(self, item: Item) -> None:
         if item.code[1] == "f":

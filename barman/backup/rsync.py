@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from barman.backup.copier import Copier, CopyOptions, Reference
+from barman.backup.copier import Copier, Reference
 from barman.backup.copy_plan import CopyPlan, Places, plan_copy
 from barman.backup.executor import BackupOutcome
 from barman.backup.manifest import write_manifest
@@ -24,6 +24,7 @@ from barman.fs import copying, durable
 from barman.postgres.backup_session import BackupEnd, BackupSession
 from barman.postgres.control_functions import switch_wal
 from barman.process import find_program
+from barman.transport.rsync_pool import PoolOptions
 from barman.typing import TYPE_CHECKING
 from barman.units import format_age
 from barman.values import dataclass
@@ -60,7 +61,7 @@ class RsyncPlan:
     """One backup with rsync. `sources` are asked for each file in their order."""
 
     facts: ServerFacts
-    options: CopyOptions
+    options: PoolOptions
     bandwidth_limit: int | None
     fast_checkpoint: bool
     keepalive_interval: float
@@ -93,11 +94,10 @@ class RsyncExecutor:
             raise BackupError("rsync is not installed", hint="Install it, or set path_prefix.")
         return RsyncPlan(
             facts=facts,
-            options=CopyOptions(
-                jobs=request.jobs,
+            options=PoolOptions(
+                workers=request.jobs,
                 start_batch_size=request.start_batch_size,
                 start_batch_period=request.start_batch_period,
-                compress=config.network_compression,
                 retries=request.retry_times,
                 pause=request.retry_sleep,
                 program=program,
@@ -174,7 +174,7 @@ class RsyncExecutor:
         server, layout = self._server, self._server.catalog.layout
         host = server.host
         way = "local rsync" if host.is_local else "rsync/SSH"
-        jobs = f" ({plan.options.jobs} jobs)" if plan.options.jobs > 1 else ""
+        jobs = f" ({plan.options.workers} jobs)" if plan.options.workers > 1 else ""
         reporter.info(f"Starting backup copy via {way} for {record.backup_id}{jobs}")
         places = Places(
             data=layout.data_directory(record.backup_id),
@@ -188,9 +188,10 @@ class RsyncExecutor:
             if source.info.status == BackupStatus.FAILED:
                 reporter.info(f"Files that the unfinished backup {source.info.backup_id} has copied are used")
         leave_word(layout, record.backup_id)
-        copier = Copier(host, plan.options, reporter, watch)
+        compress = self._server.config.network_compression
+        copier = Copier(host, plan.options, reporter, watch, compress=compress)
         statistics = copier.copy(copy_plan, self._references(plan, copy_plan, record))
-        copying.sync_places([layout.backup_directory_of(record.backup_id)], plan.options.jobs)
+        copying.sync_places([layout.backup_directory_of(record.backup_id)], plan.options.workers)
         host.close()
         reporter.info(f"Copy done (time: {format_age(statistics.total_seconds)})")
         return statistics

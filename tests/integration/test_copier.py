@@ -10,19 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from barman.backup.copier import Copier, CopyOptions, CopyStatistics, Reference
+from barman.backup.copier import Copier, CopyStatistics, Reference
 from barman.backup.copy_plan import CopyPlan, Places, plan_copy
 from barman.errors import BackupError, BarmanError, CommandFailed
 from barman.postgres.connection import PostgresConnection
 from barman.postgres.facts import read_facts
 from barman.report import MemoryReporter
 from barman.transport.host import Host, local_host, ssh_host
+from barman.transport.rsync_pool import PoolOptions
 from barman.values import replace
 from tests.support.fix_postgres import Cluster, ClusterFactory, give_to_server, wait_until
 from tests.support.fix_sshd import Sshd, SshdFactory
 from tests.unit.backup.facts import make_facts
 
-OPTIONS = CopyOptions(jobs=2)
+OPTIONS = PoolOptions(workers=2)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def plan_for(root: Path, target: Path) -> CopyPlan:
 
 
 def copy(
-    host: Host, root: Path, target: Path, reference: Reference | None = None, options: CopyOptions = OPTIONS
+    host: Host, root: Path, target: Path, reference: Reference | None = None, options: PoolOptions = OPTIONS
 ) -> CopyStatistics:
     return Copier(host, options, MemoryReporter()).copy(plan_for(root, target), [reference] if reference else [])
 
@@ -177,7 +178,7 @@ def test_starts_are_spread_over_time(host: Host, pgdata: Path, tmp_path: Path) -
     for number in range(4):
         (pgdata / f"base/1/{number}").write_bytes(b"x" * 40 * 2**20)
     began = time.monotonic()
-    options = CopyOptions(jobs=4, start_batch_size=1, start_batch_period=0.7)
+    options = PoolOptions(workers=4, start_batch_size=1, start_batch_period=0.7)
     assert copy(host, pgdata, tmp_path / "one", options=options).rsyncs == 4
     assert time.monotonic() - began >= 2.1
 
@@ -194,7 +195,7 @@ def test_a_cut_link_ends_the_copy_at_once_unless_it_may_be_tried_again(
         wait_until(lambda: list((tmp_path / "one/data").glob("*big*")), "the copy has begun")
         sshd.cut()
 
-    def attempt(options: CopyOptions) -> CopyStatistics:
+    def attempt(options: PoolOptions) -> CopyStatistics:
         thread = threading.Thread(target=cut)
         thread.start()
         try:
@@ -203,9 +204,9 @@ def test_a_cut_link_ends_the_copy_at_once_unless_it_may_be_tried_again(
             thread.join()
 
     with pytest.raises(CommandFailed, match=r"pgdata \(1 of 1\)"):
-        attempt(CopyOptions())
+        attempt(PoolOptions())
     (tmp_path / "one/data/big").unlink(missing_ok=True)
-    attempt(CopyOptions(retries=2, pause=0.1))
+    attempt(PoolOptions(retries=2, pause=0.1))
     assert (tmp_path / "one/data/big").read_bytes() == (pgdata / "big").read_bytes()
     assert (tmp_path / "one/data/global/pg_control").exists()
 
