@@ -27,7 +27,7 @@ UNSUPPORTED = "unsupported"
 _OPTION = "--following"
 _MOST = 4096
 _AT_ONCE = 4
-_IDLE_SECONDS = 60.0
+_IDLE_SECONDS = 20.0
 """A recovery that asks for nothing for so long has ended, or has no use for speed."""
 
 _LACKING_SECONDS = 1.0

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from barman.transport.host import Host
 
 
+_CONNECT_SECONDS = 10.0
+
+
 class Server:
     """The configuration, catalog and connections of one section; `close()` ends the connections.
 
@@ -147,6 +150,24 @@ class Server:
             ask_ahead(PG_BASEBACKUP, self.search_path)
         if self.config.streaming_archiver:
             ask_ahead(PG_RECEIVEWAL, self.search_path)
+
+    def connect_ahead(self) -> None:
+        """Begin to connect to the host that rsync copies from, beside what comes next; who uses it is told failures."""
+        if self.config.backup_method != "rsync" or not self.config.ssh_command:
+            return
+        from barman.clock import Deadline
+        from barman.errors import BarmanError
+        from barman.workers import Task
+
+        host = self.host
+
+        def connect() -> None:
+            try:
+                host.runner.run(["true"], deadline=Deadline(_CONNECT_SECONDS), check=False)
+            except BarmanError:
+                pass
+
+        Task(connect)
 
     def close(self) -> None:
         """End the connections; they are opened again when they are used again."""

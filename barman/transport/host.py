@@ -6,24 +6,33 @@ import os
 import threading
 
 from barman import process
-from barman.errors import CommandFailed
+from barman.clock import Deadline
+from barman.errors import CommandFailed, TransportError
 from barman.logs import Log
 from barman.transport.files import Files, LocalFiles, RemoteFiles
 from barman.transport.local import LocalRunner
 from barman.transport.openssh import NO_QUESTIONS, OpenSshRunner
 from barman.transport.rsync import remote_shell
-from barman.transport.ssh_command import NotUnderstood, parse_ssh_command, read_resolved, split_ssh_command
+from barman.transport.ssh_command import (
+    NotUnderstood,
+    parse_ssh_command,
+    prefer_fast_cipher,
+    read_ciphers,
+    read_resolved,
+    split_ssh_command,
+)
 from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from barman.clock import Deadline
     from barman.transport.runner import CommandRunner
     from barman.transport.ssh_command import SshTarget
 
 _log = Log(__name__)
+_ASK_SECONDS = 10.0
+_FLAG_KEYS = ("flags", "Features")  # x86, ARM
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +41,20 @@ class Host:
 
     runner: CommandRunner
     files: Files
-    rsync_shell: str | None
-    """The value of rsync's `-e`; None for this host."""
+    shell: Callable[[], str] | None
+    """Makes the value of rsync's `-e`; None for this host."""
     link: CommandRunner
     """What rsync itself uses: OpenSSH verbatim, or this host. For probes of the way that data will take."""
 
     @property
     def is_local(self) -> bool:
         """Tell whether this is the host we run on."""
-        return self.rsync_shell is None
+        return self.shell is None
+
+    @property
+    def rsync_shell(self) -> str | None:
+        """Return the value of rsync's `-e`; None for this host. The first call may ask ssh what it would do."""
+        return None if self.shell is None else self.shell()
 
     @property
     def description(self) -> str:
@@ -60,14 +74,67 @@ class Host:
 def local_host(environment: Mapping[str, str] | None = None) -> Host:
     """Return this host; `environment` is that of its child programs."""
     runner = LocalRunner(environment)
-    return Host(runner=runner, files=LocalFiles(), rsync_shell=None, link=runner)
+    return Host(runner=runner, files=LocalFiles(), shell=None, link=runner)
 
 
 def ssh_host(command: str, environment: Mapping[str, str] | None = None) -> Host:
     """Return the host that an ssh command leads to; nothing is connected yet. Raises TransportError for no command."""
-    runner = SshRunner(command, environment)
-    shell = remote_shell([*split_ssh_command(command), *NO_QUESTIONS])
-    return Host(runner=runner, files=RemoteFiles(runner), rsync_shell=shell, link=OpenSshRunner(command, environment))
+    words = split_ssh_command(command)
+    resolution = Resolution(command, environment)
+    runner = SshRunner(command, environment, resolution)
+
+    def shell() -> str:
+        return remote_shell([*words, *NO_QUESTIONS, *resolution.preferences()])
+
+    return Host(runner=runner, files=RemoteFiles(runner), shell=shell, link=OpenSshRunner(command, environment))
+
+
+class Resolution:
+    """What ssh would do for a command, asked once and remembered."""
+
+    def __init__(self, command: str, environment: Mapping[str, str] | None = None) -> None:
+        self._command = command
+        self._environment = environment
+        self._answer: str | None = None
+        self._reason: NotUnderstood | None = None
+        self._lock = threading.Lock()
+
+    def target(self, deadline: Deadline | None = None) -> SshTarget:
+        """Return where ssh would connect, and how. Raises NotUnderstood, DeadlineExceeded."""
+        agent = (os.environ if self._environment is None else self._environment).get("SSH_AUTH_SOCK")
+        return read_resolved(self._ask(deadline), _expand_home, agent)
+
+    def preferences(self) -> tuple[str, ...]:
+        """Return options for connections that carry much: none where ciphers were chosen by somebody."""
+        try:
+            return prefer_fast_cipher(read_ciphers(self._ask(Deadline(_ASK_SECONDS))), _processor_flags())
+        except TransportError:
+            return ()
+
+    def _ask(self, deadline: Deadline | None) -> str:
+        with self._lock:
+            if self._reason is not None:
+                raise self._reason
+            if self._answer is None:
+                try:
+                    argv = parse_ssh_command(self._command).resolve_argv
+                    self._answer = process.run(argv, env=self._environment, deadline=deadline).text
+                except NotUnderstood as error:
+                    self._reason = error
+                    raise
+                except CommandFailed as error:
+                    self._reason = NotUnderstood(error.message)
+                    raise self._reason from error
+            return self._answer
+
+
+def _processor_flags() -> frozenset[str]:
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            lines = (line.partition(":") for line in file)
+            return next((frozenset(words.split()) for key, _, words in lines if key.strip() in _FLAG_KEYS), frozenset())
+    except OSError:
+        return frozenset()
 
 
 class SshRunner:
@@ -76,10 +143,12 @@ class SshRunner:
     The choice is made by the first command and kept. `chosen` and `reason` tell what it was and why.
     """
 
-    def __init__(self, command: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, command: str, environment: Mapping[str, str] | None = None, resolution: Resolution | None = None
+    ) -> None:
         self.command = command
         self.reason = ""
-        self._environment = environment
+        self._resolution = resolution or Resolution(command, environment)
         self._openssh = OpenSshRunner(command, environment)
         self._chosen: CommandRunner | None = None
         self._connected: CommandRunner | None = None
@@ -132,7 +201,7 @@ class SshRunner:
         self._chosen = self._openssh
 
     def _connect(self, deadline: Deadline | None) -> CommandRunner:
-        target = resolve_target(self.command, self._environment, deadline)
+        target = self._resolution.target(deadline)
         try:
             from barman.transport.paramiko_ssh import ParamikoRunner
         except ImportError as error:
@@ -141,19 +210,6 @@ class SshRunner:
         runner.connect(deadline)
         self._connected = runner
         return runner
-
-
-def resolve_target(
-    command: str, environment: Mapping[str, str] | None = None, deadline: Deadline | None = None
-) -> SshTarget:
-    """Ask ssh what it would do for this command. Raises NotUnderstood, DeadlineExceeded."""
-    parsed = parse_ssh_command(command)
-    try:
-        done = process.run(parsed.resolve_argv, env=environment, deadline=deadline)
-    except CommandFailed as error:
-        raise NotUnderstood(error.message) from error
-    agent = (os.environ if environment is None else environment).get("SSH_AUTH_SOCK")
-    return read_resolved(done.text, _expand_home, agent)
 
 
 def _expand_home(path: str) -> str:

@@ -79,7 +79,9 @@ class ParamikoRunner:
         limit = deadline or Deadline(None)
         transport = self._connected(limit)
         with self._channels:
-            returncode, stdout, stderr = _Command(transport, self._description, what, limit).run(line, stdin)
+            returncode, stdout, stderr = _Command(
+                transport, self._description, what, limit, self.target.environment
+            ).run(line, stdin)
         done = process.Completed(argv, returncode, stdout, stderr)
         if returncode == SSH_FAILED:
             # The same meaning as with OpenSSH, where nobody can tell.
@@ -273,8 +275,16 @@ def _load(path: str) -> paramiko.PKey | None:
 class _Command:
     """One command on its channel; at the deadline the channel is closed, which ends every wait."""
 
-    def __init__(self, transport: paramiko.Transport, description: str, what: str, deadline: Deadline) -> None:
+    def __init__(
+        self,
+        transport: paramiko.Transport,
+        description: str,
+        what: str,
+        deadline: Deadline,
+        environment: Sequence[tuple[str, str]],
+    ) -> None:
         self._transport = transport
+        self._environment = environment
         self._description = description
         self._what = what
         self._deadline = deadline
@@ -302,6 +312,8 @@ class _Command:
         self._channel = channel = self._open_channel()
         if self._expired:
             raise self._failure("")
+        for name, value in self._environment:
+            channel.set_environment_variable(name, value)
         channel.exec_command(os.fsencode(line))
         errors = bytearray()
         reader = _thread(lambda: _drain(channel.recv_stderr, errors))

@@ -12,7 +12,7 @@ import pytest
 from barman.clock import Deadline
 from barman.errors import CommandFailed, DeadlineExceeded, FileFailed, FileMissing, TransportError, Unreachable
 from barman.transport.files import Files, LocalFiles, RemoteFiles
-from barman.transport.host import SshRunner, local_host, resolve_target, ssh_host
+from barman.transport.host import Resolution, SshRunner, local_host, ssh_host
 from barman.transport.known_hosts import find_host_keys
 from barman.transport.local import LocalRunner
 from barman.transport.openssh import OpenSshRunner
@@ -33,7 +33,7 @@ def openssh(sshd: Sshd) -> CommandRunner:
 
 
 def paramiko(sshd: Sshd) -> CommandRunner:
-    return ParamikoRunner(resolve_target(sshd.command), sshd.command)
+    return ParamikoRunner(Resolution(sshd.command).target(), sshd.command)
 
 
 MAKE: dict[str, MakeRunner] = {"openssh": openssh, "paramiko": paramiko}
@@ -202,7 +202,7 @@ def test_paramiko_is_chosen_when_all_is_understood_and_keeps_one_connection(sshd
         ({"StrictHostKeyChecking": "no"}, "stricthostkeychecking false"),
         ({"StrictHostKeyChecking": "accept-new"}, "stricthostkeychecking accept-new"),
         ({"ProxyCommand": "nc %h %p"}, "proxycommand"),
-        ({"SetEnv": "A=b"}, "setenv"),
+        ({"SetEnv": "A.B=c"}, "SetEnv"),
     ],
 )
 def test_what_is_not_understood_goes_through_openssh(sshd: Sshd, settings: dict[str, str], reason: str) -> None:
@@ -211,9 +211,19 @@ def test_what_is_not_understood_goes_through_openssh(sshd: Sshd, settings: dict[
     if "ProxyCommand" not in settings:
         assert runner.run(["echo", "hello"]).text == "hello\n"
     with pytest.raises(NotUnderstood, match=reason):
-        resolve_target(sshd.command)
+        Resolution(sshd.command).target()
     assert isinstance(runner.chosen(), OpenSshRunner)
     assert reason in runner.reason
+
+
+def test_variables_reach_the_other_host_as_far_as_it_accepts_them(sshd_factory: SshdFactory) -> None:
+    sshd = sshd_factory.create(AcceptEnv="PG_*")
+    sshd.write_client_config(SetEnv="PG_ROLE=standby HIDDEN=x")
+    runners = (SshRunner(sshd.command), OpenSshRunner(sshd.command))
+    answers = [runner.run(["sh", "-c", 'echo "$PG_ROLE,$HIDDEN"']).text for runner in runners]
+    assert answers == ["standby,\n"] * 2
+    assert isinstance(runners[0].chosen(), ParamikoRunner)
+    runners[0].close()
 
 
 def test_a_wrapper_around_ssh_goes_through_openssh(sshd: Sshd) -> None:
@@ -553,10 +563,20 @@ def test_a_file_cut_short_on_its_way_is_never_published(shared_sshd: Sshd, place
 # -- hosts -----------------------------------------------------------------------------------------------------------
 
 
+FAST_CIPHERS = (
+    "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr"
+)
+
+
 def test_a_host_says_how_rsync_gets_there(sshd: Sshd) -> None:
     host = ssh_host(sshd.command)
     assert not host.is_local
-    assert host.rsync_shell == f"'ssh' '-F' '{sshd.client_config}' 'db' '-o' 'BatchMode=yes'"
+    plain = f"'ssh' '-F' '{sshd.client_config}' 'db' '-o' 'BatchMode=yes'"
+    assert host.rsync_shell in (plain, f"{plain} '-o' 'Ciphers={FAST_CIPHERS}'")
+    assert (
+        ssh_host(f"{sshd.command} -o Ciphers=aes256-ctr").rsync_shell
+        == f"{plain[:-20]}'-o' 'Ciphers=aes256-ctr' {plain[-20:]}"
+    )
     assert host.rsync_path("/a") == ":/a"
     assert host.description == sshd.command
     host.close()

@@ -119,7 +119,10 @@ def _overdue(context: CheckContext, newest: BackupInfo) -> Outcome | None:
 
 
 def _lost_wal(context: CheckContext, newest: BackupInfo) -> Outcome | None:
-    """What PostgreSQL says it has archived since the newest backup is here: its archive_command leads to us."""
+    """What PostgreSQL says it has archived since the newest backup is here: its archive_command leads to us.
+
+    A new backup is not refused: it waits for its own WAL, and once that arrives it is the remedy.
+    """
     config = context.config
     if not config.archiver or not config.active or config.passive_node or context.facts is None:
         return None
@@ -130,7 +133,8 @@ def _lost_wal(context: CheckContext, newest: BackupInfo) -> Outcome | None:
     if _is_here(context, name) or _is_set_aside(config.errors_directory, name):
         return None
     moment = format_ctime(stats.last_archived_time) if stats.last_archived_time else "some time"
-    return failed(f"PostgreSQL archived {name} at {moment}, but it did not arrive here: check archive_command")
+    reason = f"PostgreSQL archived {name} at {moment}, but it did not arrive here: check archive_command"
+    return failed(reason, blocking=False)
 
 
 def _is_set_aside(directory: str, name: str) -> bool:

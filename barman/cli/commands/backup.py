@@ -108,6 +108,7 @@ def run(args: argparse.Namespace, context: Context) -> None:
 
         require_built(server.config, args.incremental)
         request = request_for(server.config, overrides)
+        server.connect_ahead()
         for warning in _without_effect(args, server):
             context.reporter.warning(warning)
         prepare_streaming(server, context.reporter)

@@ -1,7 +1,13 @@
 import pytest
 
 from barman.errors import TransportError
-from barman.transport.ssh_command import NotUnderstood, parse_ssh_command, read_resolved, split_ssh_command
+from barman.transport.ssh_command import (
+    NotUnderstood,
+    parse_ssh_command,
+    prefer_fast_cipher,
+    read_resolved,
+    split_ssh_command,
+)
 
 RESOLVED = """\
 host db1
@@ -23,6 +29,8 @@ kexalgorithms d
 hostkeyalgorithms ssh-ed25519,rsa-sha2-512
 sendenv LANG
 sendenv LC_*
+setenv PGROLE=db one
+setenv EMPTY=
 proxyusefdpass no
 """
 
@@ -125,7 +133,6 @@ def test_values_are_read():
         "requesttty force",
         "forwardagent yes",
         "localforward 1 a:2",
-        "setenv A=b",
         "identityagent /other/socket",
         "knownhostscommand /x",
         "revokedhostkeys /x",
@@ -162,3 +169,49 @@ def test_what_is_no_configuration_is_not_understood(text):
 )
 def test_the_agent_is_used_as_configured(line, used):
     assert read(RESOLVED + line + "\n").use_agent is used
+
+
+def test_variables_to_set_are_kept_and_those_that_quotes_could_hide_are_not_guessed():
+    assert read().environment == (("PGROLE", "db one"), ("EMPTY", ""))
+    for line in ('setenv A="b"', "setenv A", "setenv 1A=b", "setenv A=b\\c"):
+        with pytest.raises(NotUnderstood, match="SetEnv"):
+            read(f"{RESOLVED}{line}\n")
+
+
+DEFAULT_CIPHERS = (
+    "chacha20-poly1305@openssh.com",
+    "aes128-ctr",
+    "aes192-ctr",
+    "aes256-ctr",
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+)
+AES = frozenset(("fpu", "aes"))
+
+
+def test_the_default_ciphers_are_only_put_into_another_order():
+    flag, option = prefer_fast_cipher(DEFAULT_CIPHERS, AES)
+    assert flag == "-o"
+    name, _, listed = option.partition("=")
+    assert name == "Ciphers"
+    assert listed.split(",")[:3] == [
+        "aes128-gcm@openssh.com",
+        "aes256-gcm@openssh.com",
+        "chacha20-poly1305@openssh.com",
+    ]
+    assert set(listed.split(",")) == set(DEFAULT_CIPHERS)
+
+
+@pytest.mark.parametrize(
+    ("ciphers", "processor"),
+    [
+        (DEFAULT_CIPHERS, frozenset(("fpu",))),
+        (DEFAULT_CIPHERS[1:], AES),
+        ((*DEFAULT_CIPHERS, "aes256-cbc"), AES),
+        (DEFAULT_CIPHERS[::-1], AES),
+        ((), AES),
+    ],
+    ids=["no AES instructions", "fewer", "more", "another order", "none"],
+)
+def test_a_choice_of_ciphers_is_never_overruled(ciphers, processor):
+    assert prefer_fast_cipher(ciphers, processor) == ()

@@ -37,7 +37,7 @@ STRANGE = ("it's", "$(touch pwned)", "-rf", "a\nb", "`id`", 'a"b', "back\\slash"
 
 def bench(runner=None):
     runner = runner or LocalRunner()
-    host = replace(local_host(), runner=runner, files=RemoteFiles(runner), rsync_shell="ssh")
+    host = replace(local_host(), runner=runner, files=RemoteFiles(runner), shell=lambda: "ssh")
     return Workbench(MemoryReporter(), host=host, transfer=Transfer(PoolOptions(), "/tmp"))
 
 

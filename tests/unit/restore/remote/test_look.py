@@ -19,7 +19,7 @@ MARKER = Marker("pg", "20260101T000000", ("/ts",))
 
 def other_host(environment=None) -> Host:
     runner = LocalRunner(environment)
-    return replace(local_host(), link=runner, runner=runner, rsync_shell="ssh")
+    return replace(local_host(), link=runner, runner=runner, shell=lambda: "ssh")
 
 
 def look(*paths, repository=(), known=None, listed=False):
