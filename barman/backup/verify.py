@@ -1,20 +1,20 @@
 """verify-backup: is every byte of a backup what its manifest says?
 
-pg_verifybackup judges. It sees the backup through a view: a scratch directory of links in which every tablespace is
-where the manifest has it. So what is read is always this backup, whether its own links are missing (copies of rsync),
-lead elsewhere (a repository that was moved), or are right.
+pg_verifybackup judges; of archives `tar_verify` does. It sees the backup through a view: a scratch directory of links
+in which every tablespace is where the manifest has it. So what is read is always this backup, whether its own links
+are missing (copies of rsync), lead elsewhere (a repository that was moved), or are right.
 """
 
 from __future__ import annotations
 
 import os
 
+from barman.backup.tar_verify import verify_archives
 from barman.errors import BackupError, CorruptRecord
 from barman.fs.scratch import ScratchDirectory
 from barman.postgres.backup_manifest import read
 from barman.postgres.data_directory import TABLESPACE_LINKS
 from barman.postgres.programs import find_pg_verifybackup, verifybackup_argv
-from barman.postgres.version import PgVersion
 from barman.process import last_line, run
 from barman.typing import TYPE_CHECKING
 
@@ -27,11 +27,9 @@ if TYPE_CHECKING:
     from barman.report import Reporter
     from barman.server.server import Server
 
-_READS_TAR_SINCE = 18
-
 
 def verify_backup(server: Server, info: BackupInfo, reporter: Reporter) -> None:
-    """Let pg_verifybackup read the whole backup and compare it with its manifest; WAL is not looked at.
+    """Have the whole backup read and compared with its manifest; WAL is not looked at.
 
     Holds the lock of the backup shared: it is not deleted meanwhile. A backup that is not what it was is reported as
     an error; a tablespace that the manifest does not speak of (the original's never does) as a warning.
@@ -47,6 +45,10 @@ def verify_backup(server: Server, info: BackupInfo, reporter: Reporter) -> None:
             f"backup {info.backup_id} has no manifest to compare it with",
             hint=f"'barman generate-manifest {server.name} {info.backup_id}' writes one of what is there now.",
         )
+    if info.compression is not None:
+        with server.catalog.locks.backup_id(info.backup_id, shared=True):
+            verify_archives(info, layout.data_directory(info.backup_id), reporter)
+        return
     reporter.info("Calling pg_verifybackup")
     program = find_pg_verifybackup(server.search_path, info.pg_version)
     if program is None:
@@ -55,20 +57,7 @@ def verify_backup(server: Server, info: BackupInfo, reporter: Reporter) -> None:
             hint="Install the server package of PostgreSQL 13 or later, or set 'path_prefix' to its directory.",
         )
     with server.catalog.locks.backup_id(info.backup_id, shared=True):
-        if info.compression is not None:
-            _verify_tar(server, info, program, reporter)
-        else:
-            _verify_files(server, info, program, reporter)
-
-
-def _verify_tar(server: Server, info: BackupInfo, program: Program, reporter: Reporter) -> None:
-    if program.version < PgVersion(_READS_TAR_SINCE * 10000):
-        raise BackupError(
-            f"backup {info.backup_id} is in tar format: pg_verifybackup {program.version} cannot read it, "
-            f"version {_READS_TAR_SINCE} can"
-        )
-    directory = server.catalog.layout.data_directory(info.backup_id)
-    _call(server, [*verifybackup_argv(program, directory), "-F", "tar"], directory, reporter)
+        _verify_files(server, info, program, reporter)
 
 
 def _verify_files(server: Server, info: BackupInfo, program: Program, reporter: Reporter) -> None:

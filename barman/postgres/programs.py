@@ -26,6 +26,8 @@ _PARENTHESES = re.compile(r"\([^)]*\)")
 
 # (path, mtime, size) -> version: one `--version` run per program and process, however many servers ask.
 _versions: dict[tuple[str, int, int], Task[PgVersion | None]] = {}
+# (path, compression) -> whether a pg_basebackup was built without it.
+_missing: dict[tuple[str, str], bool] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,16 +214,41 @@ def basebackup_compression(
     return [*argv, *([f"--compress={level}"] if level is not None else []), "--gzip"]
 
 
+def missing_compression(program: Program, method: str) -> bool:
+    """Whether pg_basebackup was built without this compression: it says so before it looks for a server."""
+    if program.version < PgVersion(150000):
+        return method != "gzip"
+    key = (program.path, method)
+    if key not in _missing:
+        argv = [program.path, "--pgdata=-", "--format=tar", "--no-password", f"--compress=client-{method}"]
+        argv.append("--wal-method=none")
+        try:
+            done = run([*argv, "--dbname=host=/nonexistent"], check=False, deadline=Deadline(_VERSION_SECONDS))
+        except TransportError:
+            return False
+        _missing[key] = "this build does not support compression" in done.error_text
+    return _missing[key]
+
+
 def combinebackup_argv(
-    program: Program, chain: Sequence[str], output: str, *, tablespaces: Mapping[str, str], copy_mode: str = "copy"
+    program: Program,
+    chain: Sequence[str],
+    output: str,
+    *,
+    tablespaces: Mapping[str, str],
+    copy_mode: str = "copy",
+    sync: bool = True,
 ) -> list[str]:
-    """`pg_combinebackup` of `chain` (root first) into `output`; `tablespaces` maps directories of the leaf."""
+    """`pg_combinebackup` of `chain` (root first) into `output`; `tablespaces` maps directories of the leaf.
+
+    Without `sync` the result is not durable when it ends.
+    """
     argv = [program.path, f"--output={output}"]
     argv += [
         f"--tablespace-mapping={_escape_mapping(source)}={_escape_mapping(target)}"
         for source, target in tablespaces.items()
     ]
-    return [*argv, f"--{copy_mode}", *chain]
+    return [*argv, *([] if sync else ["--no-sync"]), f"--{copy_mode}", *chain]
 
 
 def verifybackup_argv(program: Program, directory: str) -> list[str]:

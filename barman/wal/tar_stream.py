@@ -87,7 +87,7 @@ class TarReader:
                 self._drain()
                 return
             first = False
-            kind, size = block[156:157], _number(block[124:136])
+            kind, size = block[156:157], header_number(block[124:136])
             if kind in (b"x", b"g"):
                 headers += 1
                 if headers > _MAX_HEADERS:
@@ -129,14 +129,14 @@ class TarReader:
         if "size" in records:
             size = _decimal(records["size"])
         self._left, self._padding = size, -size % BLOCK
-        mtime = _moment(records.get("mtime")) if "mtime" in records else float(_number(block[136:148]))
+        mtime = _moment(records.get("mtime")) if "mtime" in records else float(header_number(block[136:148]))
         return Member(name, size, mtime, CONFIRM_RECORD in records)
 
     def _header(self, first: bool) -> bytes:
         block = self._exactly(BLOCK, allow_nothing=first)
         if not block:
             raise TarError("empty file")
-        if block != _ZERO and _number(block[148:156]) not in _checksums(block):
+        if block != _ZERO and header_number(block[148:156]) not in header_checksums(block):
             raise TarError("invalid header")
         return block
 
@@ -170,14 +170,14 @@ class TarReader:
             left -= len(piece)
 
 
-def _checksums(block: bytes) -> tuple[int, int]:
+def header_checksums(block: bytes) -> tuple[int, int]:
     """The sum of the header with a blank checksum field: of unsigned and, as old writers had it, of signed bytes."""
     counted = block[:148] + b" " * 8 + block[156:]
     unsigned = sum(counted)
     return unsigned, unsigned - 256 * sum(1 for byte in counted if byte > 127)
 
 
-def _number(field: bytes) -> int:
+def header_number(field: bytes) -> int:
     """An octal number, or one in base 256 as GNU tar writes large ones. Raises TarError."""
     if field[:1] == b"\x80":
         return int.from_bytes(field[1:], "big")

@@ -1,0 +1,101 @@
+"""The tar archives of a backup: `data/base.tar`, `data/OID.tar` for each tablespace, compressed or not.
+
+Their names are those of pg_basebackup, and of the original's backups (catalog reference, section 7).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import contextmanager
+
+from barman.backup.tar_reader import DIRECTORY, FILE, TarReader
+from barman.compression.codec import find_codec
+from barman.errors import BackupError
+from barman.typing import TYPE_CHECKING, BinaryIO, cast
+from barman.values import dataclass, field
+from barman.workers import is_abandoned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+LABEL = "backup_label"
+_NAME = re.compile(r"(base|[1-9]\d{0,9})\.tar(|\.gz|\.lz4|\.zst)\Z")
+_CODECS = {"": "", ".gz": "gzip", ".lz4": "lz4", ".zst": "zstd"}
+_MAX_LABEL_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """One archive; `oid` is that of its tablespace, None for the data directory; `codec` is empty for a plain tar."""
+
+    path: str
+    oid: int | None
+    codec: str = ""
+
+
+def find_archives(directory: str) -> dict[int | None, Archive]:
+    """Return the archives in the data directory of a backup, by tablespace.
+
+    Raises BackupError when there are two of one tablespace, OSError when the directory cannot be read.
+    """
+    found: dict[int | None, Archive] = {}
+    for name in sorted(os.listdir(directory)):
+        match = _NAME.match(name)
+        if match is None:
+            continue
+        oid = None if match[1] == "base" else int(match[1])
+        path = os.path.join(directory, name)
+        if oid in found:
+            raise BackupError(f"'{found[oid].path}' and '{path}' are archives of the same directory: remove one")
+        found[oid] = Archive(path, oid, _CODECS[match[2]])
+    return found
+
+
+def require_readable(compression: str | None) -> None:
+    """Raise CodecError, which says what to install, when archives of a backup so compressed cannot be read here."""
+    if compression not in (None, "none"):
+        find_codec(compression)
+
+
+@contextmanager
+def opened(archive: Archive, stored: BinaryIO | None = None) -> Iterator[TarReader]:
+    """Open an archive to be read once, from its beginning to its end; its bytes come from `stored`, if that is given.
+
+    Raises OSError, CodecError.
+    """
+    source = cast(BinaryIO, open(archive.path, "rb")) if stored is None else stored  # noqa: SIM115  closed below
+    with find_codec(archive.codec).decode(source, archive.path) if archive.codec else source as stream:
+        yield TarReader(stream, archive.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What an archive holds: files with their sizes, directories, and the `backup_label`, if there is one."""
+
+    files: Mapping[str, int] = field(default_factory=dict)
+    directories: tuple[str, ...] = ()
+    label: bytes | None = None
+
+
+def read_content(archive: Archive, stored: BinaryIO | None = None) -> Content:
+    """Read a whole archive, from `stored` if that is given, and return what it holds; nothing is written.
+
+    Raises BackupError when it is damaged, names a file twice, or is not wanted any more; CodecError, OSError.
+    """
+    files: dict[str, int] = {}
+    directories: list[str] = []
+    label = None
+    with opened(archive, stored) as reader:
+        for member in reader.members():
+            if is_abandoned():
+                break
+            if member.kind == DIRECTORY:
+                directories.append(member.name)
+            elif member.kind == FILE:
+                if member.name in files:
+                    raise BackupError(f"archive '{archive.path}' is damaged: it holds '{member.name}' twice")
+                files[member.name] = member.size
+                if member.name == LABEL and member.size <= _MAX_LABEL_BYTES:
+                    label = b"".join(reader.content())
+    return Content(files, tuple(directories), label)
