@@ -70,6 +70,34 @@ def copy_file(source: str, target: str) -> int:
     return copied
 
 
+def write_file(path: str, pieces: Iterable[bytes], owner: os.stat_result, mode: int, mtime: float) -> int:
+    """Write pieces over `path`, as `copy_file` does with a file; return the bytes. Not durable yet. Raises OSError."""
+    writer = os.open(path, _OPEN_TARGET, 0o600)
+    try:
+        written = 0
+        with durable.naming(path):
+            for piece in pieces:
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(writer, view) :]
+                written += len(piece)
+        if os.geteuid() == 0:
+            os.fchown(writer, owner.st_uid, owner.st_gid)
+        os.fchmod(writer, mode)
+        os.utime(writer, (mtime, mtime))
+        start_writing_back(writer, written)
+    finally:
+        os.close(writer)
+    return written
+
+
+def set_attributes(path: str, owner: os.stat_result, mode: int) -> None:
+    """Give a directory a mode and, when run by root, the owner of another path."""
+    if os.geteuid() == 0:
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+    os.chmod(path, mode)
+
+
 def link_file(source: str, target: str) -> None:
     """Give a file a second name; it is copied where the file system has no (more) links. Not durable yet."""
     try:
