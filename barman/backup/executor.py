@@ -28,6 +28,7 @@ class BackupOutcome:
     """What an executor learnt: where the backup truly begins and ends, and how long the copy took.
 
     `files` maps what must be on disk to its size, None when there is no manifest to say it; see `inventory`.
+    `archived` maps what lies in archives to its size, by its path in a backup of plain files, from its root.
     `copy_stats` is what is recorded of the copy, when it is more than its time.
     """
 
@@ -40,6 +41,7 @@ class BackupOutcome:
     copy_seconds: float
     files: Mapping[str, int] | None = None
     copy_stats: Mapping[str, object] | None = None
+    archived: Mapping[str, int] | None = None
 
 
 class BackupExecutor(Protocol):
@@ -68,7 +70,7 @@ EXECUTORS: dict[str, tuple[str, str]] = {
 
 
 def require_built(config: ServerConfig, parent: str | None = None) -> None:
-    """Raise BackupError when backups as they are configured are not built yet; everything else works on such a server.
+    """Raise BackupError when a backup cannot be taken as it is configured; everything else works on such a server.
 
     `parent` is what `--incremental` names. To be asked before a check of the server: nothing found there would help.
     """
@@ -78,10 +80,11 @@ def require_built(config: ServerConfig, parent: str | None = None) -> None:
             hint=f"Set backup_method = postgres for server {config.name}. Its backups and WAL of before stay usable.",
         )
     refuse_what_is_not_built(config)
-    if parent is not None:
+    if parent is not None and config.backup_method != "postgres":
         raise BackupError(
-            "incremental backups are not supported yet: this version could not restore one",
-            hint="Take a full backup: leave out --incremental.",
+            "failed to start backup: incremental backups using the --incremental flag need backup_method = postgres, "
+            f"not {config.backup_method}",
+            hint="With rsync, --reuse-backup link takes unchanged files from the previous backup.",
         )
 
 
@@ -91,3 +94,15 @@ def executor_for(server: Server) -> BackupExecutor:
     module, name = EXECUTORS[server.config.backup_method]
     executor: BackupExecutor = getattr(import_module(module), name)(server)
     return executor
+
+
+def refuse_unfit_parent(server: Server, request: BackupRequest) -> None:
+    """Raise BackupError when an incremental backup of this parent must fail, before anything is done for it.
+
+    It is asked again under the lock of the backup. Raises CannotConnect without the server.
+    """
+    from barman.postgres.facts import read_facts
+
+    executor_for(server).plan(request, read_facts(server.postgres), server.catalog.snapshot())
+    # What was seen now is old when the check is over.
+    server.close()

@@ -47,8 +47,8 @@ def take_inventory(root: str) -> Inventory:
     return Inventory(size, deduplicated, files)
 
 
-def check_against_manifest(inventory: Inventory, files: Mapping[str, int], oids: frozenset[str]) -> None:
-    """Compare an inventory of `base/ID` with the files of its manifest: each is there, with its size.
+def check_against_manifest(there: Mapping[str, int], files: Mapping[str, int], oids: frozenset[str]) -> None:
+    """Compare the files of `base/ID`, and of its archives, with those of its manifest: each is there, with its size.
 
     The server's manifest names a file of a tablespace `pg_tblspc/OID/...`; here it is `OID/...`. Checksums are left to
     `verify-backup`: reading everything again would double the time of a backup.
@@ -57,7 +57,7 @@ def check_against_manifest(inventory: Inventory, files: Mapping[str, int], oids:
     """
     wrong = []
     for path, size in files.items():
-        found = inventory.files.get(_place(path, oids))
+        found = there.get(_place(path, oids))
         if found != size:
             wrong.append(f"{path} ({'missing' if found is None else f'{found} bytes instead of {size}'})")
     if wrong:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
+from contextlib import ExitStack
 
 from barman import clock
 from barman.backup.executor import BackupOutcome
 from barman.backup.plan import BasebackupPlan, plan_basebackup
 from barman.backup.progress import BackupProgress
+from barman.backup.tar_files import Content
+from barman.backup.tar_follow import ArchiveFollower
+from barman.backup.tar_options import require_tools
 from barman.errors import BackupError, CommandFailed, PostgresError
 from barman.fs import durable
 from barman.logs import Log, redact
@@ -27,6 +31,7 @@ from barman.postgres.programs import (
 from barman.process import Child, describe_status
 from barman.typing import TYPE_CHECKING
 from barman.units import format_age
+from barman.values import replace
 from barman.wal import __file__ as _wal_package
 from barman.wal.switch import switching_connection
 
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
 
     from barman.backup.record import RunningRecord
     from barman.backup.request import BackupRequest
+    from barman.catalog.backup_id import BackupId
     from barman.catalog.catalog import CatalogView
     from barman.postgres.facts import ServerFacts
     from barman.postgres.lsn import Lsn
@@ -48,6 +54,11 @@ _MAX_LABEL_BYTES = 1024 * 1024
 # pg_basebackup repeats it while the server waits for `archive_command`.
 _WAITING = "waiting for required WAL segments to be archived"
 _STILL_WAITING = "still waiting for all required WAL segments to be archived"
+# What PostgreSQL refuses an incremental backup with when wal_summary_keep_time is over (basebackup_incremental.c).
+_SUMMARIES_HINT = (
+    "The server has no WAL summaries from the parent on any more: take a full backup, and set wal_summary_keep_time to "
+    "more than the time between an incremental backup and its parent."
+)
 
 
 class BasebackupExecutor:
@@ -57,25 +68,44 @@ class BasebackupExecutor:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._follower: ArchiveFollower | None = None
 
     def plan(self, request: BackupRequest, facts: ServerFacts, view: CatalogView) -> BasebackupPlan:
-        """Find the program and judge the request. Raises BackupError, NotSupportedByServer."""
+        """Find the program and judge the request. Raises BackupError, CodecError, NotSupportedByServer."""
         found = find_pg_basebackup(self._server.search_path, facts.version)
         program = require(found, PG_BASEBACKUP, facts.version)
-        return plan_basebackup(request, self._server.config, facts, program, view)
+        plan = plan_basebackup(request, self._server.config, facts, program, view)
+        require_tools(self._server.config, program)
+        if plan.parent_id is not None:
+            self._require_manifest(plan.parent_id)
+        return plan
+
+    def _require_manifest(self, parent_id: BackupId) -> None:
+        """PostgreSQL compares with the manifest of the parent: without it nothing is told to it."""
+        path = self._server.catalog.layout.backup_manifest(parent_id)
+        if not os.path.isfile(path):
+            raise BackupError(
+                f"failed to start backup: the manifest of backup {parent_id} is missing: {path}",
+                hint="Name another parent, or take a full backup: leave out --incremental.",
+            )
 
     def execute(self, plan: BasebackupPlan, record: RunningRecord, reporter: Reporter) -> BackupOutcome:
         """Run pg_basebackup, then read from its result where the backup begins and ends."""
         record.action = "copying files"
+        record.change(compression=plan.recorded_compression)
         self._warn_of_external_files(plan, reporter)
+        if plan.warning:
+            reporter.warning(plan.warning)
         reporter.info(f"Starting backup copy via pg_basebackup for {record.backup_id}")
         started = clock.monotonic()
         self._copy_with_retries(plan, record, reporter)
         copy_seconds = clock.monotonic() - started
         reporter.info(f"Copy done (time: {format_age(copy_seconds)})")
-        label, manifest = self._read_results(record)
+        content = self._read_archives(record) if plan.recorded_compression is not None else None
+        label, manifest = self._read_results(record, content)
         reporter.info("Finalising the backup.")
-        return self._finish(label, manifest, copy_seconds, reporter)
+        outcome = self._finish(label, manifest, copy_seconds, reporter)
+        return outcome if content is None else replace(outcome, archived=content.files)
 
     def _warn_of_external_files(self, plan: BasebackupPlan, reporter: Reporter) -> None:
         if not plan.external_files:
@@ -119,10 +149,13 @@ class BasebackupExecutor:
 
         # Tied to this process: after a SIGKILL nobody else would keep it from filling the disk, or a deleted backup.
         tied = [sys.executable, "-I", "-S", _TETHER, str(os.getpid()), *argv]
-        with Child(tied, env=environment, on_stdout=_log, on_stderr=hear) as child:
+        with ExitStack() as around:
+            if plan.recorded_compression is not None:
+                self._follower = around.enter_context(ArchiveFollower(options.directory))
+            child = around.enter_context(Child(tied, env=environment, on_stdout=_log, on_stderr=hear))
             status = progress.watch(child)
-        if status != 0:
-            raise _copy_failure(options.directory, status, list(tail))
+            if status != 0:
+                raise _copy_failure(options.directory, status, list(tail))
 
     def _prepare_destination(self, plan: BasebackupPlan, record: RunningRecord) -> BasebackupOptions:
         """Create the directories that pg_basebackup fills, empty, and only ours.
@@ -147,6 +180,7 @@ class BasebackupExecutor:
             incremental_manifest=None if plan.parent_id is None else layout.backup_manifest(plan.parent_id),
             fast_checkpoint=plan.fast_checkpoint,
             target_gp_dbid=plan.target_gp_dbid,
+            compression=plan.compression,
         )
 
     def _hear(self, line: str, tail: deque[str], reporter: Reporter) -> None:
@@ -169,9 +203,30 @@ class BasebackupExecutor:
 
     # --- after the copy
 
-    def _read_results(self, record: RunningRecord) -> tuple[BackupLabel, BackupManifest | None]:
+    def _read_archives(self, record: RunningRecord) -> Content:
+        """Return what the archives hold: one that cannot be read to its end is no backup. Paths are of plain files."""
+        record.action = "reading the archives of the backup"
+        assert self._follower is not None
+        files: dict[str, int] = {}
+        label = None
+        for archive, content in self._follower.contents():
+            place = "data" if archive.oid is None else str(archive.oid)
+            files.update((f"{place}/{name}", size) for name, size in content.files.items())
+            if archive.oid is None:
+                label = content.label
+        return Content(files, label=label)
+
+    def _read_results(
+        self, record: RunningRecord, content: Content | None
+    ) -> tuple[BackupLabel, BackupManifest | None]:
         data = self._server.catalog.layout.data_directory(record.backup_id)
-        label = parse_backup_label(_read(os.path.join(data, "backup_label")).decode("utf-8", "replace"))
+        if content is None:
+            text: bytes | None = _read(os.path.join(data, "backup_label"))
+        else:
+            text = content.label
+        if text is None:
+            raise BackupError(f"the archive of the data directory in '{data}' holds no backup_label")
+        label = parse_backup_label(text.decode("utf-8", "replace"))
         manifest_path = os.path.join(data, "backup_manifest")
         manifest = read_manifest(manifest_path) if os.path.exists(manifest_path) else None
         return label, manifest
@@ -243,6 +298,7 @@ def _copy_failure(directory: str, status: int, lines: list[str]) -> CommandFaile
     stderr = "\n".join(lines)
     return CommandFailed(
         f"data transfer failure on directory '{directory}': {reason}\n{stderr}".rstrip(),
+        hint=_SUMMARIES_HINT if "WAL summaries are required" in stderr else "",
         returncode=status,
         stderr=stderr,
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from barman.backup.tar_options import compression_arguments, compression_problem, recorded_compression
 from barman.catalog.backup_id import resolve
+from barman.catalog.chain import walk_to_root
 from barman.errors import BackupError, CatalogError
 from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
@@ -10,6 +12,7 @@ from barman.values import dataclass
 if TYPE_CHECKING:
     from barman.backup.request import BackupRequest
     from barman.catalog.backup_id import BackupId
+    from barman.catalog.backup_info import BackupInfo
     from barman.catalog.catalog import CatalogView
     from barman.config.server_config import ServerConfig
     from barman.postgres.facts import ServerFacts, TablespaceFact
@@ -21,7 +24,10 @@ _MIN_RATE, _MAX_RATE = 32, 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class BasebackupPlan:
-    """One run of pg_basebackup. `external_files` are configuration files that it will not copy."""
+    """One run of pg_basebackup. `external_files` are configuration files that it will not copy.
+
+    `compression` are its arguments for that, `recorded_compression` what the archives will be, None for plain files.
+    """
 
     program: Program
     tablespaces: tuple[TablespaceFact, ...] = ()
@@ -32,6 +38,9 @@ class BasebackupPlan:
     retry_times: int = 0
     retry_sleep: float = 30
     external_files: tuple[str, ...] = ()
+    warning: str = ""
+    compression: tuple[str, ...] = ()
+    recorded_compression: str | None = None
 
 
 def plan_basebackup(
@@ -39,16 +48,23 @@ def plan_basebackup(
 ) -> BasebackupPlan:
     """Judge a request against the server and the catalog. Raises BackupError when it must fail."""
     refuse_what_is_not_built(config)
+    problem = compression_problem(config, program.version, facts.version)
+    if problem:
+        raise BackupError(problem)
+    parent_id = _parent(request.parent, facts, view) if request.parent is not None else None
     return BasebackupPlan(
         program=program,
         tablespaces=facts.tablespaces,
         max_rate=_max_rate(request.bandwidth_limit),
         fast_checkpoint=request.immediate_checkpoint,
-        parent_id=_parent(request.parent, facts, view) if request.parent is not None else None,
+        parent_id=parent_id,
         target_gp_dbid=config.warehousepg_dbid,
         retry_times=request.retry_times,
         retry_sleep=request.retry_sleep,
         external_files=external_files(facts),
+        warning=_warning(view.backups[parent_id], facts) if parent_id is not None else "",
+        compression=compression_arguments(config, program),
+        recorded_compression=recorded_compression(config),
     )
 
 
@@ -85,26 +101,52 @@ def _parent(word: str, facts: ServerFacts, view: CatalogView) -> BackupId:
         parent_id = resolve(word, view)
     except CatalogError as error:
         raise BackupError(error.message, hint=error.hint) from error
-    parent = view.backups[parent_id]
-    if parent.summarize_wal != "on":
+    reason = _unfit_parent(view.backups[parent_id], facts, view)
+    if reason:
         raise BackupError(
-            f"failed to start backup: Backup ID {parent_id} is not eligible as a parent for an incremental backup "
+            f"failed to start backup: {reason}",
+            hint="Name another parent, such as 'last-full', or take a full backup: leave out --incremental.",
+        )
+    return parent_id
+
+
+def _warning(parent: BackupInfo, facts: ServerFacts) -> str:
+    now = facts.settings.get("data_checksums")
+    if None in (now, parent.data_checksums) or now == parent.data_checksums:
+        return ""
+    return (
+        f"data_checksums is {now}, and was {parent.data_checksums} when backup {parent.backup_id} was taken: pages of a "
+        "cluster that is restored from this chain may fail their check. Take a full backup"
+    )
+
+
+def _unfit_parent(parent: BackupInfo, facts: ServerFacts, view: CatalogView) -> str:
+    """Return why a backup cannot be the parent of an incremental one that could be restored; "" when it can."""
+    parent_id = parent.backup_id
+    if parent.summarize_wal != "on":
+        return (
+            f"Backup ID {parent_id} is not eligible as a parent for an incremental backup "
             "because WAL summaries were not enabled when that backup was taken."
         )
-    if not parent.is_copy_done:
-        raise BackupError(f"failed to start backup: backup {parent_id} is {parent.status} and cannot be a parent")
     if facts.system_id and parent.systemid and parent.systemid != facts.system_id:
-        raise BackupError(f"failed to start backup: backup {parent_id} was taken from another cluster")
-    return parent_id
+        return f"backup {parent_id} was taken from another cluster"
+    if parent.version is not None and parent.version // 10000 != facts.version.major:
+        return f"backup {parent_id} was taken from PostgreSQL {parent.version // 10000}"
+    try:
+        chain = walk_to_root(parent, view)
+    except CatalogError as error:
+        return f"backup {parent_id} cannot be a parent: {error.message}"
+    for member in chain:
+        whose = "" if member is parent else f", which backup {parent_id} needs,"
+        if member.backup_id in view.deleting:
+            return f"backup {member.backup_id}{whose} is being deleted and cannot be a parent"
+        if not member.is_copy_done:
+            return f"backup {member.backup_id}{whose} is {member.status} and cannot be a parent"
+    return ""
 
 
 def refuse_what_is_not_built(config: ServerConfig) -> None:
     """Raise BackupError when the configuration asks pg_basebackup for what this version does not do."""
-    if config.backup_compression is not None:
-        raise BackupError(
-            f"backup_compression = {config.backup_compression} is not supported yet",
-            hint="Remove backup_compression from the configuration of this server.",
-        )
     if config.encryption not in (None, "none"):
         raise BackupError(
             f"encryption = {config.encryption} is not supported yet for backups",

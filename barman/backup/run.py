@@ -238,7 +238,7 @@ def _account(catalog: Catalog, record: RunningRecord, outcome: BackupOutcome) ->
     inventory = take_inventory(layout.backup_directory_of(record.backup_id))
     if outcome.files is not None:
         oids = frozenset(str(space.oid) for space in record.info.tablespaces)
-        check_against_manifest(inventory, outcome.files, oids)
+        check_against_manifest({**inventory.files, **(outcome.archived or {})}, outcome.files, oids)
     # The copy of our own record is not part of the backup.
     own = inventory.files.get(os.path.basename(layout.legacy_backup_info(record.backup_id)), 0)
     record.change(size=inventory.size - own, deduplicated_size=inventory.deduplicated_size - own)

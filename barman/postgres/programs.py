@@ -220,10 +220,10 @@ def missing_compression(program: Program, method: str) -> bool:
         return method != "gzip"
     key = (program.path, method)
     if key not in _missing:
-        argv = [program.path, "--pgdata=-", "--format=tar", "--no-password", f"--compress=client-{method}"]
-        argv.append("--wal-method=none")
+        argv = [program.path, "--pgdata=-", "--format=tar", "--wal-method=none", "--no-password"]
+        argv += [f"--compress=client-{method}", "--dbname=host=/nonexistent"]
         try:
-            done = run([*argv, "--dbname=host=/nonexistent"], check=False, deadline=Deadline(_VERSION_SECONDS))
+            done = run(argv, env={**os.environ, "LC_ALL": "C"}, check=False, deadline=Deadline(_VERSION_SECONDS))
         except TransportError:
             return False
         _missing[key] = "this build does not support compression" in done.error_text

@@ -41,14 +41,14 @@ def test_hard_linked_files_count_in_the_size_alone(backup: str, tmp_path: Path) 
 
 
 def test_a_complete_backup_agrees_with_its_manifest(backup: str) -> None:
-    check_against_manifest(take_inventory(backup), MANIFEST, OIDS)
+    check_against_manifest(take_inventory(backup).files, MANIFEST, OIDS)
 
 
 @pytest.mark.parametrize("path", ["data/base/1/2619", "16390/PG_15_202209061/5/1"])
 def test_a_file_that_is_missing_or_short_is_named(backup: str, path: str) -> None:
     write(os.path.join(backup, path), "z")
     with pytest.raises(BackupError, match=r"1 of 3 files .* \(1 bytes instead of"):
-        check_against_manifest(take_inventory(backup), MANIFEST, OIDS)
+        check_against_manifest(take_inventory(backup).files, MANIFEST, OIDS)
     os.unlink(os.path.join(backup, path))
     with pytest.raises(BackupError, match=r"\(missing\)"):
-        check_against_manifest(take_inventory(backup), MANIFEST, OIDS)
+        check_against_manifest(take_inventory(backup).files, MANIFEST, OIDS)

@@ -8,6 +8,7 @@ import pytest
 
 from barman.backup.plan import external_files, plan_basebackup
 from barman.backup.request import BackupRequest, Overrides, request_for
+from barman.backup.tar_options import compression_problem
 from barman.catalog.backup_id import BackupId
 from barman.catalog.backup_info import BackupInfo
 from barman.catalog.view import CatalogView
@@ -113,15 +114,25 @@ def test_a_parent_is_found_by_its_word(tmp_path: Path) -> None:
         (170005, "on", {"summarize_wal": "off"}, f"Backup ID {A} is not eligible as a parent"),
         (170005, "on", {"status": "FAILED"}, "is FAILED and cannot be a parent"),
         (170005, "on", {"systemid": "1"}, "another cluster"),
+        (180000, "on", {"version": 170005}, "was taken from PostgreSQL 17"),
+        (170005, "on", {"parent_backup_id": "20250101T000000"}, "needs its parent 20250101T000000, which is not in"),
     ],
 )
 def test_an_incremental_that_must_fail_is_refused(
     tmp_path: Path, version: int, summarize: str, changes: dict[str, str], reason: str
 ) -> None:
-    parent = make_info(A, **{"summarize_wal": "on", **changes})
+    parent = make_info(A, **{"summarize_wal": "on", "version": version, **changes})
     with pytest.raises(BackupError, match="failed to start backup: ") as refusal:
         plan(tmp_path, BackupRequest(parent=A), facts(version, summarize_wal=summarize), parent)
     assert reason in refusal.value.message
+
+
+def test_the_whole_chain_of_a_parent_must_be_there(tmp_path: Path) -> None:
+    b = BackupId("20260102T000000")
+    failed = make_info(A, version=170005, summarize_wal="on", status="FAILED")
+    parent = make_info(b, version=170005, summarize_wal="on", parent_backup_id=A)
+    with pytest.raises(BackupError, match=f"backup {A}, which backup {b} needs, is FAILED"):
+        plan(tmp_path, BackupRequest(parent=b), None, failed, parent)
 
 
 def test_an_unknown_parent_is_named(tmp_path: Path) -> None:
@@ -129,9 +140,37 @@ def test_an_unknown_parent_is_named(tmp_path: Path) -> None:
         plan(tmp_path, BackupRequest(parent="latest"))
 
 
-# --- what is not built yet
+# --- compression
 
 
-def test_compression_is_refused_instead_of_ignored(tmp_path: Path) -> None:
-    with pytest.raises(BackupError, match="backup_compression = gzip is not supported yet"):
-        plan(tmp_path, BackupRequest(), None, backup_compression="gzip")
+def test_compression_becomes_arguments_and_what_the_record_says(tmp_path: Path) -> None:
+    planned = plan(tmp_path, BackupRequest(), None, backup_compression="zstd", backup_compression_level="3")
+    assert planned.compression == ("--format=tar", "--compress=zstd:level=3")
+    assert planned.recorded_compression == "zstd"
+    where = {"backup_compression_format": "plain", "backup_compression_location": "server"}
+    planned = plan(tmp_path, BackupRequest(), None, backup_compression="gzip", **where)
+    assert planned.compression == ("--format=plain", "--compress=server-gzip")
+    assert planned.recorded_compression is None
+    assert plan(tmp_path, BackupRequest()).compression == ()
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "options", "reason"),
+    [
+        (170005, 140010, {"location": "server"}, "needs PostgreSQL 15 or later, not 14"),
+        (140010, 140010, {"location": "server"}, "needs pg_basebackup 15 or later, not 14"),
+        (140010, 140010, {"": "lz4"}, "backup_compression = lz4 needs pg_basebackup 15 or later"),
+        (150001, 150001, {"level": "0"}, "backup_compression_level = 0 is not supported by pg_basebackup 15"),
+        (140010, 140010, {"level": "0"}, ""),
+        (150001, 150001, {"": "lz4", "level": "0", "location": "server"}, ""),
+        (150001, None, {"location": "server"}, ""),
+    ],
+)
+def test_what_client_or_server_are_too_old_for_is_refused(
+    tmp_path: Path, client: int, server: int | None, options: dict[str, str], reason: str
+) -> None:
+    named = {f"backup_compression_{name}" if name else "backup_compression": value for name, value in options.items()}
+    config = make_server(str(tmp_path), **{"backup_compression": "gzip", **named}).config
+    found = compression_problem(config, PgVersion(client), None if server is None else PgVersion(server))
+    assert reason in found
+    assert bool(found) == bool(reason)
