@@ -6,6 +6,7 @@ import os
 
 from barman.check.check import Outcome, check, failed, on_active_nodes, passed
 from barman.check.checks.archiving import compatible
+from barman.compression.codec import CodecError
 from barman.errors import BackupError, DeadlineExceeded, TransportError, Unreachable
 from barman.typing import TYPE_CHECKING
 
@@ -37,11 +38,19 @@ def _uses_ssh(config: ServerConfig) -> bool:
 def backup_method(context: CheckContext) -> Outcome | None:
     """Backups can be taken in the way that is configured; printed only when they cannot."""
     from barman.backup.executor import require_built
+    from barman.backup.tar_options import compression_problem, require_tools
 
+    config = context.config
     try:
-        require_built(context.config)
-    except BackupError as error:
-        return failed(f"{error.message}. {error.hint}")
+        require_built(config)
+        program = _basebackup(context) if config.backup_method == "postgres" and config.backup_compression else None
+        if program is not None:
+            problem = compression_problem(config, program.version, context.facts.version if context.facts else None)
+            if problem:
+                raise BackupError(problem)
+            require_tools(config, program)
+    except (BackupError, CodecError) as error:
+        return failed(f"{error.message}." + (f" {error.hint}" if error.hint else ""))
     return None
 
 
