@@ -147,6 +147,35 @@ def test_a_backup_with_rsync_of_ours_is_verified_restored_and_gone_on_from_by_th
     assert_same(pg_factory.adopt("15", tmp_path / "restored"), rows)
 
 
+def test_a_compressed_backup_of_each_program_is_restored_by_the_other(
+    source: Cluster, pg_factory: ClusterFactory, barman_home: BarmanHome, original: Upstream, tmp_path: Path
+) -> None:
+    compressed = {"backup_compression": "gzip", "backup_compression_level": "1", "backup_compression_format": "tar"}
+    barman_home.add_server("pg", source, archiver="on", immediate_checkpoint="true", **compressed)
+    barman_home.run("switch-wal", "--force", "--archive", "pg").ok()
+    barman_home.run("backup", "pg", "--wait").ok()
+    ours = newest(barman_home)
+    original.run("backup", "pg", "--wait")
+    theirs = newest(barman_home)
+    bases = [barman_home.path("pg", "base", backup) for backup in (ours, theirs)]
+    laid_out = [{str(path.relative_to(base)) for path in base.rglob("*")} - {"backup.info"} for base in bases]
+    assert laid_out[0] == laid_out[1]
+    shown = [original.json("show-backup", "pg", backup)["pg"] for backup in (ours, theirs)]
+    assert [item["base_backup_information"]["compression"] for item in shown] == ["gzip", "gzip"]
+    assert "successfully verified" in barman_home.run("verify-backup", "pg", theirs).ok().out
+    source.insert(4, "after the backups")
+    rows = source.ledger()
+    source.switch_wal()
+    barman_home.run("archive-wal", "pg").ok()
+    source.stop()
+    for program, backup in ((original, ours), (barman_home, theirs)):
+        place, destination = pg_factory.scratch() / "moved", tmp_path / f"restored-{backup}"
+        program.run("restore", "pg", backup, str(destination), "--tablespace", f"space:{place}")
+        cluster = pg_factory.adopt("15", destination)
+        assert_same(cluster, rows)
+        cluster.stop()
+
+
 def test_each_program_deletes_backups_of_the_other(
     source: Cluster, pg_factory: ClusterFactory, barman_home: BarmanHome, original: Upstream, tmp_path: Path
 ) -> None:
