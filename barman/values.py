@@ -151,6 +151,6 @@ else:
             return {key: _plain(item) for key, item in part.items()}
         return part
 
-    def replace(value, **changes):
+    def replace(value, /, **changes):
         """Return a value of the same class with some fields changed. Raises TypeError for names that are no fields."""
         return type(value)(**(_by_name(value) | changes))

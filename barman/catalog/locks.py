@@ -39,9 +39,9 @@ class LockHolder:
     backup_id: BackupId | None = None
 
 
-def config_update_lock(lock_directory: str) -> FileLock:
+def config_update_lock(lock_directory: str, *, wait: bool = False, deadline: Deadline | None = None) -> FileLock:
     """Guards the queue of configuration changes; belongs to no server."""
-    return FileLock(os.path.join(lock_directory, ".config-update.lock"))
+    return FileLock(os.path.join(lock_directory, ".config-update.lock"), wait=wait, deadline=deadline)
 
 
 def global_cron_lock(lock_directory: str) -> FileLock:

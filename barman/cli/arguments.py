@@ -9,10 +9,8 @@ from barman.typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BACKUP_ID_HELP = (
-    "a backup id (YYYYMMDDTHHMMSS), a backup name, or one of latest, last, oldest, first, last-failed, latest-full, "
-    "last-full"
-)
+SHORTCUTS = ("latest", "last", "oldest", "first", "last-failed", "latest-full", "last-full")
+BACKUP_ID_HELP = f"a backup id (YYYYMMDDTHHMMSS), a backup name, or one of {', '.join(SHORTCUTS)}"
 
 
 def add_server(parser: argparse.ArgumentParser) -> None:

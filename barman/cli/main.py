@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """The entry point and the only place where errors become messages and exit codes."""
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ _CLOSED_PIPE = 141
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
+    if "_ARGCOMPLETE" in os.environ:
+        from barman.cli.completion import complete
+
+        complete()
     sys.exit(run(sys.argv[1:] if argv is None else argv))
 
 

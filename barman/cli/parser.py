@@ -45,6 +45,14 @@ def global_parser() -> argparse.ArgumentParser:
         description="Backup and recovery manager for PostgreSQL",
         formatter_class=Formatter,
     )
+    add_global_options(parser)
+    # SUPPRESS hides it from help, which has its own table of commands.
+    parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser
+
+
+def add_global_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that stand before the command."""
     parser.add_argument("-v", "--version", action=_Version, nargs=0, help="print the version and leave")
     parser.add_argument(
         "-c",
@@ -67,9 +75,6 @@ def global_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-f", "--format", metavar="FORMAT", choices=("console", "json"), default="console", help="console or json"
     )
-    # SUPPRESS hides it from help, which has its own table of commands.
-    parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    return parser
 
 
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, argparse.Namespace | None, Any]:

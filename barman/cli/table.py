@@ -22,6 +22,8 @@ COMMANDS = (
     Command("check-archived-wal-range", "Check that every WAL segment of a range is in the archive"),
     Command("check-backup", "Check that the WAL files a backup needs are archived"),
     Command("check-wal-archive", "Check that the WAL archive can receive a new server's WAL"),
+    Command("config-switch", "Let a server use a configuration model, or none"),
+    Command("config-update", "Change options of servers and models in the configuration files"),
     Command("cron", "Run the maintenance tasks; meant to be started every minute"),
     Command("delete", "Delete a backup and the WAL files that nothing else needs"),
     Command("diagnose", "Print all that is known for problem reports, as JSON"),

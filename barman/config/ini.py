@@ -67,34 +67,73 @@ def parse(data: bytes, path: str) -> IniFile:
     return _Parser(path).parse(data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape"))
 
 
-class _Raw:
-    """A value while its continuation lines are still coming."""
+class RawValue:
+    """A value as it stands in one section of a file: `numbers` are those of its lines, the first one has the option."""
 
-    __slots__ = ("line", "lines")
+    __slots__ = ("lines", "numbers")
 
     def __init__(self, first: str, line: int) -> None:
         self.lines = [first]
-        self.line = line
+        self.numbers = [line]
+
+    @property
+    def line(self) -> int:
+        """Where the value begins."""
+        return self.numbers[0]
+
+    @property
+    def text(self) -> str:
+        """The value, its lines joined."""
+        return "\n".join(self.lines).rstrip()
+
+
+class Outline:
+    """Where everything stands in a file: values by section and option, and the line of the last header of a section.
+
+    Options of [DEFAULT] are in that section alone.
+    """
+
+    __slots__ = ("headers", "values")
+
+    def __init__(self, values: dict[str, dict[str, RawValue]], headers: dict[str, int]) -> None:
+        self.values = values
+        self.headers = headers
+
+
+def outline(text: str) -> Outline:
+    """Find out where everything stands, for a program that changes the file."""
+    parser = _Parser("")
+    parser.scan(text)
+    return Outline(parser.raw, parser.headers)
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines that the reader sees."""
+    return text.splitlines() if "\r" in text else text.split("\n")
 
 
 class _Parser:
     def __init__(self, path: str) -> None:
         self.path = path
-        self.raw: dict[str, dict[str, _Raw]] = {}
+        self.raw: dict[str, dict[str, RawValue]] = {}
+        self.headers: dict[str, int] = {}
         self.flaws: list[Flaw] = []
         self.section: str | None = None
-        self.current: _Raw | None = None
+        self.current: RawValue | None = None
         self.indent = 0
 
     def parse(self, text: str) -> IniFile:
-        for number, line in enumerate(text.splitlines() if "\r" in text else text.split("\n"), 1):
+        self.scan(text)
+        return self._finish()
+
+    def scan(self, text: str) -> None:
+        for number, line in enumerate(split_lines(text), 1):
             value = line.strip()
             if not value:
                 if self.current is not None:
                     self.current.lines.append("")
             elif value[0] not in "#;":
                 self._line(line, value, number)
-        return self._finish()
 
     def _line(self, line: str, value: str, number: int) -> None:
         if any(_SURROGATES[0] <= letter <= _SURROGATES[1] for letter in value) and not value.isascii():
@@ -103,12 +142,14 @@ class _Parser:
         indent = len(line) - len(line.lstrip())
         if self.current is not None and indent > self.indent:
             self.current.lines.append(value)
+            self.current.numbers.append(number)
             return
         self.indent = indent
         end = value.rfind("]")
         if value[0] == "[" and end > 1:
             self.section = value[1:end]
             self.raw.setdefault(self.section, {})
+            self.headers[self.section] = number
             self.current = None
         else:
             self._option(value, number)
@@ -126,17 +167,14 @@ class _Parser:
             self.flaws.append(Flaw(self.section, number, "no option name before the '='"))
             self.current = None
         else:
-            self.current = _Raw(value[place + 1 :].strip(), number)
+            self.current = RawValue(value[place + 1 :].strip(), number)
             # Popped first, so that the order is that of the lines that count.
             options = self.raw[self.section]
             options.pop(name, None)
             options[name] = self.current
 
     def _finish(self) -> IniFile:
-        raws = {
-            section: {name: "\n".join(raw.lines).rstrip() for name, raw in options.items()}
-            for section, options in self.raw.items()
-        }
+        raws = {section: {name: raw.text for name, raw in options.items()} for section, options in self.raw.items()}
         defaults = raws.pop(DEFAULT_SECTION, {})
         default_lines = self.raw.pop(DEFAULT_SECTION, {})
         sections: dict[str, dict[str, Entry]] = {}

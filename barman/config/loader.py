@@ -41,14 +41,28 @@ class Settings:
 
     `problems` are to be printed as warnings on every run, `log_problems` only go to the log; the `notices` of a
     ServerConfig are to be printed when that server is used. `global_errors` forbid every command but `diagnose`.
+    `sections` are the entries as they stand in the files, merged.
     """
 
-    __slots__ = ("barman", "files", "global_errors", "log_problems", "main_file", "models", "problems", "servers")
+    __slots__ = (
+        "barman",
+        "files",
+        "global_errors",
+        "log_problems",
+        "main_file",
+        "models",
+        "problems",
+        "sections",
+        "servers",
+    )
 
-    def __init__(self, main_file: str, barman: BarmanConfig, files: list[str]) -> None:
+    def __init__(
+        self, main_file: str, barman: BarmanConfig, files: list[str], sections: dict[str, dict[str, Entry]]
+    ) -> None:
         self.main_file = main_file
         self.barman = barman
         self.files = files
+        self.sections = sections
         self.servers: dict[str, ServerConfig] = {}
         self.models: dict[str, ModelConfig] = {}
         self.problems: list[Problem] = []
@@ -78,10 +92,13 @@ def find_main_file(path: str | None, environ: Mapping[str, str]) -> str:
     )
 
 
-def load_settings(path: str | None, environ: Mapping[str, str]) -> Settings:
-    """Load the whole configuration. Raises ConfigError when no command can run with it."""
+def load_settings(path: str | None, environ: Mapping[str, str], instead: Mapping[str, bytes] | None = None) -> Settings:
+    """Load the whole configuration. Raises ConfigError when no command can run with it.
+
+    `instead` holds contents by path that are taken for those of the files: what would be if they were written.
+    """
     main_file = find_main_file(path, environ)
-    return _Loader(main_file, environ).load()
+    return _Loader(main_file, environ, instead).load()
 
 
 def barman_user(path: str | None, environ: Mapping[str, str]) -> str:
@@ -93,9 +110,10 @@ def barman_user(path: str | None, environ: Mapping[str, str]) -> str:
 
 
 class _Loader:
-    def __init__(self, main_file: str, environ: Mapping[str, str]) -> None:
+    def __init__(self, main_file: str, environ: Mapping[str, str], instead: Mapping[str, bytes] | None = None) -> None:
         self.main_file = main_file
         self.environ = environ
+        self.instead = instead or {}
         self.sections: dict[str, dict[str, Entry]] = {}
         self.flaws: dict[str, list[str]] = {}
         self.files: list[str] = []
@@ -109,15 +127,19 @@ class _Loader:
         for file in self._included(barman.configuration_files_directory):
             self._merge(file)
         auto_file = os.path.join(barman.barman_home, AUTO_FILE)
-        if os.path.exists(auto_file):
+        if auto_file in self.instead or os.path.exists(auto_file):
             self._merge(auto_file)
-        settings = Settings(self.main_file, barman, self.files)
+        settings = Settings(self.main_file, barman, self.files, self.sections)
         self._build(settings)
         return settings
 
+    def _read(self, path: str) -> IniFile:
+        content = self.instead.get(path)
+        return ini.read(path) if content is None else ini.parse(content, path)
+
     def read_main_file(self) -> None:
         try:
-            file = ini.read(self.main_file)
+            file = self._read(self.main_file)
         except OSError as error:
             raise ConfigError(
                 f"cannot read configuration file '{self.main_file}': {error.strerror or error}"
@@ -152,7 +174,7 @@ class _Loader:
 
     def _merge(self, path: str) -> None:
         try:
-            file = ini.read(path)
+            file = self._read(path)
         except OSError as error:
             text = f"cannot read configuration file '{path}': {error.strerror or error}"
             self.problems.append(Problem(text, origin=path))

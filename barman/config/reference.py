@@ -53,7 +53,7 @@ EXPLANATION = (
             "One main file is read: the one given with `-c`, else the one named by the environment variable "
             f"`{CONFIG_FILE_VARIABLE}`, else the first of " + ", ".join(f"`{place}`" for place in DEFAULT_FILES) + ".",
             "Then every `*.conf` file in `configuration_files_directory` is read, sorted by name, and last "
-            f"`{AUTO_FILE}` in `barman_home`, which is written by programs. What is read later wins, option by "
+            f"`{AUTO_FILE}` in `barman_home`, which `barman config-update` writes. What is read later wins, option by "
             "option. The `[barman]` section belongs into the main file; another file may only repeat what it says.",
         ),
     ),
@@ -86,8 +86,8 @@ EXPLANATION = (
     (
         "Models",
         (
-            "A model holds options that replace those of a server while the file `.active-model.auto` in its "
-            "`backup_directory` names the model. Server and model have the same `cluster`. A model inherits nothing "
+            "A model holds options that replace those of a server after `barman config-switch`, while the file "
+            "`.active-model.auto` in its `backup_directory` names the model. Server and model have the same `cluster`. A model inherits nothing "
             "and has no defaults. Defaults that were computed from an option, as "
             "`streaming_conninfo` is from `conninfo`, stay when a model replaces that option.",
         ),

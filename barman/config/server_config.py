@@ -68,7 +68,7 @@ class ServerConfig(ServerOptions):
 
     Besides the options: `name`, `barman_home`, `barman_user`, `barman_lock_directory`, `main_file`, `active_model`
     (name or None), `passive_node`; `disabled` and `msg_list`, the reasons why it is; `notices`, what to tell whenever
-    the server is used (Problems); `sources`, the file of each value.
+    the server is used (Problems); `sources`, the file of each value; `base`, the configuration without its model.
     """
 
     name: str
@@ -77,6 +77,7 @@ class ServerConfig(ServerOptions):
     barman_lock_directory: str
     main_file: str
     notices: list[Problem]
+    base: ServerConfig
 
     def __init__(
         self,
@@ -94,6 +95,7 @@ class ServerConfig(ServerOptions):
         self.__dict__.update(declared)
         self.sources = sources
         self.active_model = active_model
+        self.base = self
         adjusted, self.notices = adjust(self)
         self.__dict__.update(adjusted)
         self.msg_list: list[str] = [*own_path_conflicts(self), *reasons, *refusals(self)]
@@ -148,13 +150,15 @@ class ServerConfig(ServerOptions):
 
     def with_model(self, model: ModelConfig) -> ServerConfig:
         """This configuration with the values of a model; defaults computed from other options stay (config.md §5)."""
-        return ServerConfig(
+        switched = ServerConfig(
             {name: self.__dict__[name] for name in FACTS},
             {**self._declared, **model.values},
             {**self.sources, **model.sources},
             active_model=model.name,
             reasons=(*self._reasons, *model.flaws),
         )
+        switched.base = self
+        return switched
 
 
 FACTS = ("name", "barman_home", "barman_user", "barman_lock_directory", "main_file")

@@ -46,7 +46,7 @@ IMPORTS = {
     "pickle": (),
     "paramiko": ("transport/paramiko_ssh.py",),
     "dateutil": ("timestamps.py",),
-    "argcomplete": ("cli/main.py",),
+    "argcomplete": ("cli/completion.py",),
     "zstandard": ("compression/",),
     "lz4": ("compression/",),
     "cramjam": ("compression/",),
