@@ -200,3 +200,42 @@ def test_a_pg_basebackup_that_cannot_compress_so_is_refused_before_there_is_a_ba
     assert "was built without zstd" in done.out + done.err
     assert barman_home.run("list-backups", "--minimal", "main").ok().out == ""
     assert "was built without zstd" in barman_home.run("check", "main").out
+
+
+DAMAGING = """#!/bin/sh
+case "$*" in *--pgdata=-*|*--version*) exec {real} "$@";; esac
+for word do
+  shift
+  case $word in --pgdata=*) out=${{word#--pgdata=}}; word=--pgdata=$out.tmp;; esac
+  set -- "$@" "$word"
+done
+{real} "$@" || exit
+gzip -dc "$out.tmp/base.tar.gz" > "$out.tmp/base.tar"
+{damage}
+mv "$out.tmp"/* "$out" && rmdir "$out.tmp"
+"""
+CUT = 'truncate -s 300000 "$out.tmp/base.tar.gz"; rm "$out.tmp/base.tar"'
+LOST = 'tar --delete -f "$out.tmp/base.tar" PG_VERSION; gzip -f1 "$out.tmp/base.tar"'
+
+
+@pytest.mark.parametrize("pg", ["17"], indirect=True)
+def test_a_backup_whose_archive_did_not_arrive_whole_is_not_called_good(
+    pg: Cluster, barman_home: BarmanHome, tmp_path: Path
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    script = programs / "pg_basebackup"
+    configure(barman_home, pg, backup_compression="gzip", backup_compression_level="1", path_prefix=str(programs))
+    for name in ("pg_receivewal", "pg_verifybackup"):
+        (programs / name).symlink_to(pg.program(name))
+    for damage, reason in (
+        (CUT, "gzip data end before their end marker"),
+        (LOST, "files are not as the backup manifest says: PG_VERSION (missing)"),
+    ):
+        script.write_text(DAMAGING.format(real=pg.program("pg_basebackup"), damage=damage))
+        script.chmod(0o755)
+        done = barman_home.run("backup", "main")
+        assert done.rc == 1
+        assert reason in done.err
+        catalog = Catalog(make_layout(str(barman_home.home), "main"))
+        assert {info.status for info in catalog.snapshot().backups.values()} == {"FAILED"}

@@ -142,6 +142,18 @@ def test_a_hostile_archive_is_refused_and_writes_nothing_outside(data: Path, tmp
     assert not (destination / "global" / "pg_control").exists()
 
 
+def test_without_a_manifest_nothing_goes_through_the_link_of_a_tablespace_either(data: Path, tmp_path: Path) -> None:
+    destination, elsewhere = tmp_path / "destination", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (destination / "pg_tblspc").mkdir(parents=True)
+    (destination / "pg_tblspc" / str(OID)).symlink_to(elsewhere)
+    lay_out(str(data), base=base_tar(HOSTILE["through a link of a tablespace"]))
+    (data / "backup_manifest").unlink()
+    with pytest.raises(OSError, match=str(OID)):
+        unpack(data, destination)
+    assert os.listdir(elsewhere) == []
+
+
 def test_a_link_where_a_directory_must_be_is_not_followed(data: Path, tmp_path: Path) -> None:
     destination, elsewhere = tmp_path / "destination", tmp_path / "elsewhere"
     destination.mkdir()
