@@ -134,9 +134,16 @@ def test_tablespaces_travel_as_archives_of_their_own_with_zstd_and_with_lz4_of_t
     stage = pg_factory.scratch()
     destination = host / "data"
     where = ("--remote-ssh-command", sshd.command, "--staging-path", str(stage), "--jobs", "2")
-    done = barman_home.run(
-        "restore", "main", zstd.backup_id, str(destination), *where, "--tablespace", f"far:{host}/far"
-    ).ok()
+    command = ("restore", "main", zstd.backup_id, str(destination), *where, "--tablespace", f"far:{host}/far")
+    archive = data_of(barman_home, zstd) / f"{oid}.tar.zst"
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[:-100])
+    done = barman_home.run(*command)
+    assert done.rc == 1
+    assert f"Failure copying base backup: cannot decompress '{archive}'" in done.err
+    assert os.listdir(stage) == []
+    archive.write_bytes(whole)
+    done = barman_home.run(*command).ok()
     assert "no effect" not in done.out + done.err
     assert os.listdir(stage) == []
     there = pg_factory.adopt(pg.version, destination)
