@@ -14,9 +14,7 @@ def reasons_against_restore(info: BackupInfo) -> Iterator[str]:
     """Yield why this version does not restore a backup of that kind, in words that follow `cannot be restored`."""
     for reason, applies in (
         ("it is a snapshot", (info.mode or "").startswith("snapshot")),
-        ("it is incremental", info.is_incremental),
         (f"it is encrypted ({info.encryption})", info.encryption is not None),
-        (f"it is a tar archive (compression {info.compression})", info.compression is not None),
     ):
         if applies:
             yield reason

@@ -115,8 +115,8 @@ def _warning(parent: BackupInfo, facts: ServerFacts) -> str:
     if None in (now, parent.data_checksums) or now == parent.data_checksums:
         return ""
     return (
-        f"data_checksums is {now}, and was {parent.data_checksums} when backup {parent.backup_id} was taken: pages of a "
-        "cluster that is restored from this chain may fail their check. Take a full backup"
+        f"data_checksums is {now}, and was {parent.data_checksums} when backup {parent.backup_id} was taken: pages of "
+        "a cluster that is restored from this chain may fail their check. Take a full backup"
     )
 
 

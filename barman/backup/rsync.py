@@ -80,11 +80,6 @@ class RsyncExecutor:
     def plan(self, request: BackupRequest, facts: ServerFacts, view: CatalogView) -> RsyncPlan:
         """Choose the reference and the limits. Raises BackupError for what rsync cannot do."""
         config = self._server.config
-        if request.parent is not None:
-            raise BackupError(
-                "Incremental backups using the --incremental flag need backup_method = postgres",
-                hint="With rsync, --reuse-backup link takes unchanged files from the previous backup.",
-            )
         if "exclusive_backup" in config.backup_options:
             raise BackupError(
                 "exclusive backups are not supported", hint="Remove exclusive_backup from backup_options."

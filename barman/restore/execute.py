@@ -5,21 +5,26 @@ from __future__ import annotations
 from barman.errors import BarmanError, Interrupted
 from barman.logs import Log
 from barman.restore.step import (
+    CombineBackups,
     CopyTrees,
     DeliverWal,
     LandControlFile,
     LinkTablespaces,
+    MoveTrees,
     PrepareDestination,
     RecordOrigin,
     RemoveStale,
     SyncPlaces,
+    UnpackTrees,
     WriteSettings,
 )
+from barman.restore.steps.combine import combine_backups, move_trees
 from barman.restore.steps.copy import copy_trees, record_origin, sync_places
 from barman.restore.steps.destination import land_control_file, prepare_destination, remove_stale
 from barman.restore.steps.settings import write_settings
 from barman.restore.steps.tablespaces import link_tablespaces
 from barman.restore.steps.wal import deliver_wal
+from barman.restore.unpack_files import unpack_trees
 from barman.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,7 +37,10 @@ if TYPE_CHECKING:
 _PERFORMERS: dict[type, Callable[[Any, Workbench], None]] = {
     PrepareDestination: prepare_destination,
     RemoveStale: remove_stale,
+    CombineBackups: combine_backups,
+    MoveTrees: move_trees,
     CopyTrees: copy_trees,
+    UnpackTrees: unpack_trees,
     LinkTablespaces: link_tablespaces,
     RecordOrigin: record_origin,
     DeliverWal: deliver_wal,
@@ -40,7 +48,12 @@ _PERFORMERS: dict[type, Callable[[Any, Workbench], None]] = {
     SyncPlaces: sync_places,
     LandControlFile: land_control_file,
 }
-_FAILURES = {CopyTrees: "Failure copying base backup", DeliverWal: "Failure copying WAL files"}
+_FAILURES: dict[type, str] = {
+    CombineBackups: "Failure combining backups",
+    CopyTrees: "Failure copying base backup",
+    UnpackTrees: "Failure copying base backup",
+    DeliverWal: "Failure copying WAL files",
+}
 _log = Log(__name__)
 
 

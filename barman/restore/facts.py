@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from barman.catalog.backup_info import BackupInfo
+    from barman.restore.combine import ChainFacts
     from barman.restore.marker import Marker
     from barman.restore.wals import WalArchive
 
@@ -61,12 +62,16 @@ class PlaceFacts:
 
 @dataclass(frozen=True, slots=True)
 class SourceTree:
-    """One directory of the backup: `files` are relative paths with sizes, `links` and `directories` relative paths."""
+    """One directory of the backup: `files` are relative paths with sizes, `links` and `directories` relative paths.
+
+    With an `archive` they are in that file; of its directories only those are known that hold files.
+    """
 
     root: str
     files: Mapping[str, int] = field(default_factory=dict)
     links: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()
+    archive: str = ""
 
     @property
     def size(self) -> int:
@@ -105,7 +110,10 @@ class ArchiveFacts:
 
 @dataclass(frozen=True, slots=True)
 class BackupFacts:
-    """One backup on disk; `tablespaces` by oid, None when the directory is missing."""
+    """One backup on disk; `tablespaces` by oid, None when the directory is missing.
+
+    Of an incremental one the trees list what will be there when its `chain` is combined.
+    """
 
     info: BackupInfo
     record: str
@@ -113,6 +121,12 @@ class BackupFacts:
     data: SourceTree | None
     tablespaces: Mapping[int, SourceTree | None] = field(default_factory=dict)
     damage: Damage = field(default_factory=Damage)
+    chain: ChainFacts | None = None
+
+    @property
+    def is_archived(self) -> bool:
+        """Tell whether the files are in archives."""
+        return self.data is not None and bool(self.data.archive)
 
     @property
     def in_place(self) -> frozenset[int]:

@@ -13,6 +13,7 @@ from barman.postgres.backup_manifest import BackupManifest, read
 from barman.postgres.timeline import TimelineHistory
 from barman.postgres.wal_name import BackupLabelName, HistoryName, PartialSegment, WalSegment, parse_wal_name
 from barman.restore.facts import ArchiveFacts, BackupFacts, Damage, SourceTree, WalFacts
+from barman.restore.unpack import gather_archives
 from barman.restore.wals import WalArchive, run_ends
 from barman.typing import TYPE_CHECKING
 from barman.wal.header import judge
@@ -138,13 +139,11 @@ def look_at_wal(files: Sequence[WalDelivery], info: BackupInfo, custom: CustomFi
 def _unsound(item: WalDelivery, info: BackupInfo, custom: CustomFilters | None) -> str:
     try:
         compression, encryption = recognise_file(item.source, custom)
-        if encryption is not None:
-            return "it is encrypted, which this version does not support"
         if item.size is None:
             return ""
         size = os.path.getsize(item.source)
         partial = item.source.endswith(".partial")
-        if compression is None and size != item.size and not (partial and size < item.size):
+        if (compression, encryption) == (None, None) and size != item.size and not (partial and size < item.size):
             return f"it has {size} bytes, not {item.size}"
         with decoded(item.source, custom) as stream:
             return "; ".join(judge(stream, item.name, item.size, info.systemid).reasons)
@@ -156,7 +155,7 @@ def _unsound(item: WalDelivery, info: BackupInfo, custom: CustomFilters | None) 
 
 
 def gather_backup(catalog: Catalog, info: BackupInfo, *, being_deleted: bool) -> BackupFacts:
-    """List the files of a plain backup and compare them with its manifest."""
+    """List the files of a backup and compare them with its manifest; those in archives are taken from it."""
     layout = catalog.layout
     root = layout.data_directory(info.backup_id)
     record = layout.backup_info(info.backup_id)
@@ -164,6 +163,8 @@ def gather_backup(catalog: Catalog, info: BackupInfo, *, being_deleted: bool) ->
         record = layout.legacy_backup_info(info.backup_id)
     if not os.path.isdir(root):
         return BackupFacts(info, record, being_deleted, None)
+    if info.compression is not None:
+        return gather_archives(info, record, root, being_deleted=being_deleted)
     sizes: dict[str, int] = {}
     data = _list_tree(root, sizes, "", data_directory.is_left_out_of_restore)
     trees: dict[int, SourceTree | None] = {}

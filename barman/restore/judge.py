@@ -32,6 +32,8 @@ def judge_backup(backup: BackupFacts) -> list[str]:
     refusals += [f"{who} cannot be restored by this version: {reason}" for reason in reasons_against_restore(info)]
     if info.pg_version is None:
         refusals.append(f"the record of {who} does not say which PostgreSQL version it is of")
+    if backup.chain is not None:
+        refusals += [f"{who} cannot be restored: {reason}" for reason in backup.chain.refusals]
     if not refusals:
         refusals += _judge_content(backup, who)
     return refusals

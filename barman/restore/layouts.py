@@ -6,6 +6,7 @@ import posixpath
 
 from barman.postgres import data_directory
 from barman.postgres.version import PgVersion
+from barman.restore.combine import is_of_stage
 from barman.restore.facts import is_inside
 from barman.restore.marker import MARKER_NAME
 from barman.restore.tablespaces import judge_locations, place_tablespaces
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 STAGING_NAME = "barman_wal"
 RECORD_NAME = ".barman-recover.info"
+HELD_CONTROL_FILE = ".barman-unpack-control"
+"""Where the control file of an archive waits in the destination until everything else is in place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +111,15 @@ def known_paths(backup: BackupFacts, layouts: Layouts, tree: str) -> Callable[[s
     if source is None:
         return lambda _: False
     ours = {*source.files, *source.links, *source.directories}
+    combined = backup.chain is not None
     if tree != layouts.destination:
-        return ours.__contains__
+        return lambda relative: relative in ours or (combined and is_of_stage(relative))
     inner = [path[len(tree) :].strip("/") for path in (layouts.wal_directory, *layouts.directories)]
 
     def known(relative: str) -> bool:
         if relative in ours or relative in _MADE_BY_US or relative.endswith(".origin"):
+            return True
+        if combined and is_of_stage(relative):
             return True
         if relative.startswith((data_directory.TABLESPACE_LINKS + "/", data_directory.MANIFEST)):
             return True
@@ -126,6 +132,7 @@ _MADE_BY_US = frozenset(
     (
         RECORD_NAME,
         MARKER_NAME,
+        HELD_CONTROL_FILE,
         "recovery.signal",
         "standby.signal",
         "recovery.conf",

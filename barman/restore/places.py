@@ -13,7 +13,7 @@ from barman.restore.marker import MARKER_NAME, parse_marker
 from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 _LARGEST_MARKER = 1 << 20
 
@@ -137,9 +137,16 @@ def _look_inside(path: str) -> tuple[int, dict[str, str], tuple[str, ...]]:
     return used, content, ()
 
 
-def foreign_names(content: Iterable[str], known: Callable[[str], bool]) -> tuple[str, ...]:
-    """Return the paths that a restore of this backup would not have made."""
-    return tuple(name for name in content if not known(name) and not is_temporary(os.path.basename(name)))
+def foreign_names(content: Mapping[str, str], known: Callable[[str], bool]) -> tuple[str, ...]:
+    """Return the files and links that a restore of this backup would not have made.
+
+    A directory without any is in nobody's way; which empty ones an archive holds is not known before it is unpacked.
+    """
+    return tuple(
+        name
+        for name, kind in content.items()
+        if kind != DIRECTORY and not known(name) and not is_temporary(os.path.basename(name))
+    )
 
 
 def _tablespace_links(path: str) -> dict[int, str]:

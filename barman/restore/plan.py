@@ -8,6 +8,7 @@ from barman.errors import RestoreRefused
 from barman.postgres import data_directory
 from barman.postgres.recovery_settings import settings_file
 from barman.postgres.wal_name import HistoryName, PartialSegment, parse_wal_name
+from barman.restore.combine import CONTROL_NAME, combining, moving
 from barman.restore.facts import shown_names
 from barman.restore.judge import judge_overlap, judge_place, judge_space
 from barman.restore.layouts import Layouts, is_recovery_steered
@@ -15,6 +16,7 @@ from barman.restore.marker import Marker
 from barman.restore.recovery import recovery_settings
 from barman.restore.stale import is_own_tablespace, judge_delta, stale_trees
 from barman.restore.step import (
+    CombineBackups,
     CopyTrees,
     DeliverWal,
     LandControlFile,
@@ -25,9 +27,11 @@ from barman.restore.step import (
     Step,
     SyncPlaces,
     TreeCopy,
+    UnpackTrees,
     WalDelivery,
     WriteSettings,
 )
+from barman.restore.unpack import held_control_file, staged_data
 from barman.restore.wal_plan import GAP_HINT, WalPlan
 from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
 
     from barman.catalog.backup_info import BackupInfo
     from barman.catalog.layout import Layout
+    from barman.restore.combine import Stage
     from barman.restore.facts import ArchiveFacts, BackupFacts, PlaceFacts, SourceTree, WalFacts
     from barman.restore.request import RestoreRequest
     from barman.restore.target import RecoveryTarget
@@ -48,6 +53,7 @@ class Gathered:
     """Everything that a plan is made from; `refusals` are reasons that were found on the way.
 
     Without `places`, the host of the destination could not be looked at: a refusal says why, and `hint` what helps.
+    With a `stage` the backup is a chain that is combined there first; `unpack_stage` is where archives are unpacked.
     """
 
     backup: BackupFacts
@@ -59,11 +65,16 @@ class Gathered:
     places: Mapping[str, PlaceFacts]
     refusals: tuple[str, ...] = ()
     hint: str = ""
+    stage: Stage | None = None
+    unpack_stage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RestorePlan:
-    """A restore that can succeed: what is done in which order, and what the user should know first."""
+    """A restore that can succeed: what is done in which order, and what the user should know first.
+
+    `stage` is a directory of this host that must be there, empty, while the steps are performed.
+    """
 
     request: RestoreRequest
     backup: BackupInfo
@@ -72,6 +83,12 @@ class RestorePlan:
     layouts: Layouts
     steps: tuple[Step, ...]
     warnings: tuple[str, ...] = ()
+    stage: str | None = None
+
+    @property
+    def combines(self) -> bool:
+        """Tell whether a chain of backups becomes one first."""
+        return any(isinstance(step, CombineBackups) for step in self.steps)
 
 
 def deliveries(chain: WalChain, facts: ArchiveFacts, layout: Layout, segment_size: int) -> tuple[WalDelivery, ...]:
@@ -104,10 +121,23 @@ def plan_restore(request: RestoreRequest, target: RecoveryTarget, gathered: Gath
     recovery = recovery_settings(request, info, target, chain.history, gathered.archive.archive, layouts)
     version = info.pg_version
     custom = None if version.has_recovery_conf else request.recovery_conf_filename
+    stage = gathered.stage
+    combined = [combining(backup, layouts, stage, request.jobs)] if stage is not None else []
+    in_place = stage is not None and stage.in_place
+    source = data.root if gathered.unpack_stage is None else staged_data(gathered.unpack_stage)
+    if in_place:
+        landing = LandControlFile(posixpath.join(layouts.destination, CONTROL_NAME), layouts.destination, moves=True)
+    elif backup.is_archived:
+        held = held_control_file(layouts.destination, gathered.unpack_stage)
+        landing = LandControlFile(held, layouts.destination, moves=gathered.unpack_stage is None)
+    else:
+        landing = LandControlFile(posixpath.join(data.root, data_directory.CONTROL_FILE), layouts.destination)
     steps: list[Step] = [
+        # The destination is left alone until there is something to fill it with.
+        *([] if in_place else combined),
         PrepareDestination(layouts.destination, layouts.directories, marker, place.marker_text, place.has_control_file),
         *([RemoveStale(stale)] if stale else []),
-        _copying(request, gathered),
+        *([*combined, moving(backup, layouts)] if in_place else [_copying(request, gathered)]),
         LinkTablespaces(layouts.destination, layouts.links),
         RecordOrigin(layouts.destination, info.backup_id, backup.record),
     ]
@@ -116,25 +146,33 @@ def plan_restore(request: RestoreRequest, target: RecoveryTarget, gathered: Gath
         partial = any(item.source.endswith(".partial") for item in gathered.files)
         steps.append(DeliverWal(layouts.wal_directory, gathered.files, marks, partial, request.jobs))
     steps += [
-        WriteSettings(data.root, layouts.destination, version, custom or settings_file(version), recovery),
+        WriteSettings(source, layouts.destination, version, custom or settings_file(version), recovery),
         SyncPlaces((layouts.destination, *layouts.directories, *_inner(request, data, layouts)), request.jobs),
-        LandControlFile(posixpath.join(data.root, data_directory.CONTROL_FILE), layouts.destination),
+        landing,
     ]
     unused = request.recovery_conf_filename if version.has_recovery_conf else None
     ignored = f"--recovery-conf-filename has no effect on PostgreSQL {version.major_text}" if unused else ""
     stays = f"no part of the backup, and left alone in '{layouts.destination}': {shown_names(left)}" if left else ""
-    notes = (ignored, stays, *gathered.archive.notes, backup.damage.note, *wal_plan.warnings)
+    combination = (stage.note, *backup.chain.notes) if stage is not None and backup.chain is not None else ()
+    notes = (ignored, stays, *gathered.archive.notes, backup.damage.note, *combination, *wal_plan.warnings)
     warnings = tuple(note for note in notes if note)
-    return RestorePlan(request, info, target, chain.timeline, layouts, tuple(steps), warnings)
+    directory = stage.directory if stage is not None else gathered.unpack_stage
+    return RestorePlan(request, info, target, chain.timeline, layouts, tuple(steps), warnings, directory)
 
 
-def _copying(request: RestoreRequest, gathered: Gathered) -> CopyTrees:
+def _copying(request: RestoreRequest, gathered: Gathered) -> CopyTrees | UnpackTrees:
     trees = _trees(request, gathered.backup, gathered.layouts)
+    if gathered.backup.is_archived:
+        stage = gathered.unpack_stage
+        resumes = stage is not None and not all(place.is_free for place in gathered.places.values())
+        control = held_control_file(gathered.layouts.destination, stage)
+        return UnpackTrees(trees, request.jobs, control, stage, compare=resumes)
+    made = gathered.stage is not None
     if all(place.is_free for place in gathered.places.values()):
-        return CopyTrees(trees, request.jobs)
+        return CopyTrees(trees, request.jobs, made=made)
     # What an unfinished restore left may have the right size and time and not the content, after a power loss.
     resumes = request.remote_ssh_command is not None
-    return CopyTrees(trees, request.jobs, compare=request.delta or resumes, in_place=not request.delta)
+    return CopyTrees(trees, request.jobs, compare=request.delta or resumes, in_place=not request.delta, made=made)
 
 
 def _inner(request: RestoreRequest, data: SourceTree, layouts: Layouts) -> tuple[str, ...]:
@@ -147,6 +185,8 @@ def _inner(request: RestoreRequest, data: SourceTree, layouts: Layouts) -> tuple
 def _reasons(request: RestoreRequest, gathered: Gathered, marker: Marker) -> list[str]:
     layouts = gathered.layouts
     reasons = [*gathered.refusals, *gathered.wal_plan.refusals, *gathered.wal.refusals]
+    if gathered.stage is not None:
+        reasons += gathered.stage.refusals
     if gathered.wal_plan.chain is None:
         # A history that cannot be read may be why no timeline leads there.
         reasons += gathered.archive.notes

@@ -16,6 +16,7 @@ class RestoreRequest:
     `backup` is an id, a name, a shortcut or `auto`; `tablespaces` are the `NAME:LOCATION` rules; `config_file` is the
     configuration file that the generated `restore_command` must name, None when the default one is in use. What follows
     `remote_ssh_command` matters on another host only; `barman_port` is where the restored server finds Barman's sshd.
+    `staging_options` are those options of the command line that matter only to a backup that is prepared first.
     """
 
     backup: str
@@ -41,6 +42,8 @@ class RestoreRequest:
     delta: bool = False
     remote_ssh_command: str | None = None
     staging_path: str | None = None
+    combine_mode: str = "copy"
+    staging_options: tuple[str, ...] = ()
     network_compression: bool = False
     bandwidth_limit: int | None = None
     tablespace_bandwidth_limit: Mapping[str, int] = field(default_factory=dict)

@@ -8,12 +8,15 @@ from contextlib import ExitStack, contextmanager
 from barman.catalog.backup_id import overlooked
 from barman.clock import Deadline, monotonic, now, timestamp
 from barman.errors import BarmanError, LockBusy, RestoreRefused
+from barman.fs.staging import private_directory, sweep
 from barman.postgres.recovery_settings import settings_file
 from barman.report import MemoryReporter
 from barman.restore.claim import claimed
+from barman.restore.combine import staged
 from barman.restore.execute import execute
 from barman.restore.facts import PlaceFacts, WalFacts, is_inside
 from barman.restore.gather import gather_archive, gather_backup, look_at_wal, read_histories
+from barman.restore.gather_chain import chain_of, choose_stage, gather_chain
 from barman.restore.judge import judge_backup
 from barman.restore.layouts import Layouts, is_recovery_steered, known_paths, lay_out
 from barman.restore.places import gather_place
@@ -22,14 +25,16 @@ from barman.restore.result import RestoreResult
 from barman.restore.scripts import RecoveryScripts
 from barman.restore.select import AUTO, select_backup
 from barman.restore.target import RecoveryTarget, parse_target
+from barman.restore.unpack import judge_archives, judge_stage, stage_below
 from barman.restore.wal_plan import plan_wal
 from barman.restore.workbench import Workbench
+from barman.server.filters import configured_filters
 from barman.typing import TYPE_CHECKING
 from barman.values import dataclass, replace
-from barman.wal.archiver import archive_wal, configured_filters
+from barman.wal.archiver import archive_wal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from barman.catalog.backup_info import BackupInfo
     from barman.catalog.catalog import Catalog
@@ -83,13 +88,15 @@ def _restore(server: Server, request: RestoreRequest, reporter: Reporter, around
     if not request.skip_archive_wal and not server.config.passive_node:
         _archive_what_waits(server, reporter)
     info = _select(catalog, request, target, reporter)
-    with _protected(catalog, info):
+    with _protected(catalog, chain_of(info, catalog.snapshot())):
         # What was read before the lock may have been deleted meanwhile.
         view = catalog.snapshot()
         if info.backup_id not in view.backups:
             raise RestoreRefused([f"backup '{info.backup_id}' of server '{info.server_name}' was deleted meanwhile"])
         info = view.backups[info.backup_id]
         backup = gather_backup(catalog, info, being_deleted=info.backup_id in view.deleting)
+        if info.is_incremental:
+            backup = gather_chain(catalog, view, backup, server.search_path)
         layouts = lay_out(request, backup, target, [])
         paths = (layouts.destination, *layouts.directories)
         with ExitStack() as claims:
@@ -102,9 +109,13 @@ def _restore(server: Server, request: RestoreRequest, reporter: Reporter, around
                 # Another ssh command may lead to the same directories.
                 claims.enter_context(claimed(catalog.layout, remote.real_paths, on=remote.machine))
             _announce(plan, reporter)
+            _tell_unused(plan, reporter)
             if scripts.before(view, info.backup_id):
                 # A script may have changed what the plan was made for.
                 plan = make_plan(catalog, request, target, backup, around)
+            if plan.stage is not None:
+                sweep(os.path.dirname(plan.stage), os.path.basename(plan.stage).rpartition("-")[0])
+                claims.enter_context(private_directory(plan.stage))
             execute(plan, bench)
             scripts.after()
     result = RestoreResult(
@@ -173,20 +184,18 @@ def _select(catalog: Catalog, request: RestoreRequest, target: RecoveryTarget, r
 
 
 @contextmanager
-def _protected(catalog: Catalog, info: BackupInfo) -> Iterator[None]:
-    """Hold the backup: restores run side by side, a deletion of it waits or passes by."""
-    try:
-        lock = catalog.locks.backup_id(info.backup_id, shared=True)
-        lock.acquire()
-    except LockBusy as error:
-        raise BarmanError(
-            f"backup '{info.backup_id}' of server '{info.server_name}' is in use: {error.message}",
-            hint="It is being taken, checked or deleted; repeat the command when that is over.",
-        ) from error
-    try:
+def _protected(catalog: Catalog, chain: Sequence[BackupInfo]) -> Iterator[None]:
+    """Hold the backups that are read: restores run side by side, a deletion of one waits or passes by."""
+    with ExitStack() as locks:
+        for info in chain:
+            try:
+                locks.enter_context(catalog.locks.backup_id(info.backup_id, shared=True))
+            except LockBusy as error:
+                raise BarmanError(
+                    f"backup '{info.backup_id}' of server '{info.server_name}' is in use: {error.message}",
+                    hint="It is being taken, checked or deleted; repeat the command when that is over.",
+                ) from error
         yield
-    finally:
-        lock.release()
 
 
 def make_plan(
@@ -201,6 +210,17 @@ def make_plan(
     layouts = lay_out(request, backup, target, refusals)
     if backup.data is None or backup.info.pg_version is None:
         raise RestoreRefused(refusals)
+    stage = None
+    if backup.chain is not None:
+        directory = request.staging_path or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  documented
+        stage = choose_stage(request, backup, directory)
+        backup = staged(backup, layouts, stage)
+    unpack_stage = None
+    if backup.is_archived:
+        refusals += judge_archives(backup, delta=request.delta)
+        if around.remote is not None:
+            unpack_stage = stage_below(around.remote.transfer.staging)
+            refusals += judge_stage(backup, around.remote.transfer.staging)
     archive = gather_archive(catalog, backup.info, partial=request.partial_wal)
     wal_plan = plan_wal(request, backup.info, target, archive.archive, timestamp())
     files: tuple[WalDelivery, ...] = ()
@@ -215,9 +235,9 @@ def make_plan(
     else:
         found, hint = around.remote.look(request, layouts, backup, around.repository, files, refusals)
         places = {path: _without_own_cluster(place, layouts) for path, place in found.items()}
-    return plan_restore(
-        request, target, Gathered(backup, archive, wal_plan, layouts, files, wal, places, tuple(refusals), hint)
-    )
+    reasons = tuple(refusals)
+    gathered = Gathered(backup, archive, wal_plan, layouts, files, wal, places, reasons, hint, stage, unpack_stage)
+    return plan_restore(request, target, gathered)
 
 
 def _look_at_places(
@@ -258,6 +278,18 @@ def _announce(plan: RestorePlan, reporter: Reporter) -> None:
         reporter.info(f"Custom restore command override: {request.restore_command}")
     for warning in plan.warnings:
         reporter.warning(warning)
+
+
+def _tell_unused(plan: RestorePlan, reporter: Reporter) -> None:
+    """Name the options that were given for a backup that is prepared in a staging path, and that change nothing."""
+    request = plan.request
+    used = {"--combine-mode"} if plan.combines else set()
+    if plan.stage is not None or request.remote_ssh_command is not None:
+        used |= {"--staging-path", "--local-staging-path"}
+    unused = [option for option in request.staging_options if option not in used]
+    if unused:
+        why = "the chain is combined in the destination" if plan.combines else "backups are copied as they are"
+        reporter.warning(f"{', '.join(unused)}: no effect, nothing is staged, {why}")
 
 
 def _settings_path(plan: RestorePlan) -> str:

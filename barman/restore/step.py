@@ -6,6 +6,9 @@ from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from barman.postgres.programs import Program
     from barman.postgres.recovery_settings import RecoverySettings
     from barman.postgres.version import PgVersion
     from barman.restore.facts import SourceTree
@@ -65,17 +68,82 @@ class CopyTrees:
     """Copy the files of the backup, all but the control file.
 
     With `compare` only those whose content differs from what is there. A file that differs is replaced, not written
-    into, unless the file that is there is of this restore too (`in_place`).
+    into, unless the file that is there is of this restore too (`in_place`). With `made` the trees were made by a step
+    before, and only then it is known what exactly they hold.
     """
 
     trees: tuple[TreeCopy, ...]
     jobs: int
     compare: bool = False
     in_place: bool = True
+    made: bool = False
 
     def describe(self) -> str:
         """Say what the step does."""
         return "copy " + ", ".join(f"'{tree.source.root}' to '{tree.target}'" for tree in self.trees)
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackTrees:
+    """Unpack the archives of the backup, the control file to where it waits as `control`; the data directory is last.
+
+    For another host they are unpacked into the `stage` on this one, and its content is sent; with `compare` only files
+    that differ from what is there.
+    """
+
+    trees: tuple[TreeCopy, ...]
+    jobs: int
+    control: str
+    stage: str | None = None
+    compare: bool = False
+
+    def describe(self) -> str:
+        """Say what the step does."""
+        return "unpack " + ", ".join(f"'{tree.source.archive}' to '{tree.target}'" for tree in self.trees)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainMember:
+    """One backup of a chain as pg_combinebackup reads it: its data directory, and those of its tablespaces by oid."""
+
+    backup_id: str
+    data: str
+    tablespaces: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CombineBackups:
+    """Let pg_combinebackup make one backup of a chain, root first; `tablespaces` pairs those of the last with results.
+
+    Members that are archives are unpacked before, on this host, whichever the destination is on.
+    `leftovers` are what an unfinished restore may have left where the result goes, and so do the results themselves.
+    """
+
+    backup_id: str
+    program: Program
+    unpacking: tuple[UnpackTrees, ...]
+    members: tuple[ChainMember, ...]
+    output: str
+    tablespaces: tuple[tuple[str, str], ...]
+    mode: str
+    leftovers: tuple[str, ...]
+
+    def describe(self) -> str:
+        """Say what the step does."""
+        names = ", ".join(member.backup_id for member in self.members)
+        return f"combine backups {names} in '{self.output}'"
+
+
+@dataclass(frozen=True, slots=True)
+class MoveTrees:
+    """Move what was combined inside the destination to its places; the control file waits as `control`."""
+
+    trees: tuple[TreeCopy, ...]
+    control: str
+
+    def describe(self) -> str:
+        """Say what the step does."""
+        return "move " + ", ".join(f"'{tree.source.root}' to '{tree.target}'" for tree in self.trees)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +236,14 @@ class SyncPlaces:
 
 @dataclass(frozen=True, slots=True)
 class LandControlFile:
-    """Copy the control file: from here on the cluster can be started. Then drop the marker."""
+    """Copy the control file: from here on the cluster can be started. Then drop the marker.
+
+    With `moves` the source is a file of the destination that only waits there.
+    """
 
     source: str
     destination: str
+    moves: bool = False
 
     def describe(self) -> str:
         """Say what the step does."""
@@ -181,7 +253,10 @@ class LandControlFile:
 Step = (
     PrepareDestination
     | RemoveStale
+    | CombineBackups
+    | MoveTrees
     | CopyTrees
+    | UnpackTrees
     | LinkTablespaces
     | RecordOrigin
     | DeliverWal

@@ -36,8 +36,6 @@ def test_options_that_are_passed_over_are_warned_of(
 @pytest.mark.parametrize(
     ("options", "arguments", "text"),
     [
-        ({}, ("--incremental", "last-full"), "incremental backups are not supported yet"),
-        ({"backup_compression": "gzip"}, (), "backup_compression = gzip is not supported yet"),
         ({"encryption": "gpg", "encryption_key_id": "k"}, (), "encryption = gpg is not supported yet"),
     ],
 )

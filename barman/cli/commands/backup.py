@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--incremental",
         metavar="BACKUP_ID",
-        help="take a block-level incremental backup from this parent (not supported yet)",
+        help="take a block-level incremental backup from this parent: an id, a name or a shortcut such as last-full",
     )
     parser.add_argument("-w", "--wait", action="store_true", help="wait until all WAL of the backup is archived")
     parser.add_argument(
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace, context: Context) -> None:
     overrides = _overrides(args)
 
     def back_up(server: Server) -> None:
-        from barman.backup.executor import require_built
+        from barman.backup.executor import refuse_unfit_parent, require_built
         from barman.backup.preparation import prepare_streaming
         from barman.backup.request import request_for
         from barman.backup.run import run_backup
@@ -111,6 +111,8 @@ def run(args: argparse.Namespace, context: Context) -> None:
         server.connect_ahead()
         for warning in _without_effect(args, server):
             context.reporter.warning(warning)
+        if request.parent is not None:
+            refuse_unfit_parent(server, request)
         prepare_streaming(server, context.reporter)
         if _is_fit(server, args.check_timeout, context):
             run_backup(server, request, context.reporter)

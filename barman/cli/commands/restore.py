@@ -10,7 +10,7 @@ from barman.errors import BarmanError
 from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from barman.cli.context import Context
     from barman.config.server_config import ServerConfig
@@ -25,7 +25,7 @@ _TUNE_A_TRANSFER = (
     "recovery-option-port",
 )
 _PATIENCE_SECONDS = 3.0
-_TUNE_STAGING = ("staging-location", "local-staging-path", "recovery-staging-path", "combine-mode")
+_TUNE_STAGING = ("staging-path", "staging-location", "local-staging-path", "recovery-staging-path", "combine-mode")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,7 +118,8 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         "--staging-path",
         metavar="DIR",
         type=_absolute,
-        help="remote restores: where compressed WAL is unpacked on this host (default: TMPDIR, /tmp)",
+        help="remote and delta restores: where, on this host, WAL and compressed backups are unpacked and chains of "
+        "incremental backups combined (default: TMPDIR, /tmp)",
     )
     parser.add_argument(
         "--staging-location", choices=("local", "remote"), help="host of the staging path (no effect yet)"
@@ -128,7 +129,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--combine-mode",
         choices=("copy", "link", "clone", "copy-file-range"),
-        help="for incremental backups (no effect yet)",
+        help="how pg_combinebackup takes over files of an incremental backup's chain; link only in the staging path",
     )
     parser.add_argument(
         "--delta-restore",
@@ -244,13 +245,13 @@ def _refuse_what_is_not_built(args: argparse.Namespace) -> None:
 
 def _without_effect(args: argparse.Namespace, *, remote: bool) -> Iterator[str]:
     """Yield what to tell about options that change nothing: they tune what is not done here."""
-    for names, why in (
-        (() if remote else _TUNE_A_TRANSFER, "the restore is local"),
-        ((*(() if remote else ("staging-path",)), *_TUNE_STAGING), "nothing is staged, backups are copied as they are"),
-    ):
-        given = [f"--{name}" for name in names if getattr(args, name.replace("-", "_")) is not None]
-        if given:
-            yield f"{', '.join(given)}: no effect, {why}"
+    given = () if remote else _given(args, _TUNE_A_TRANSFER)
+    if given:
+        yield f"{', '.join(given)}: no effect, the restore is local"
+
+
+def _given(args: argparse.Namespace, names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"--{name}" for name in names if getattr(args, name.replace("-", "_")) is not None)
 
 
 def _request(args: argparse.Namespace, config: ServerConfig, context: Context) -> RestoreRequest:
@@ -285,7 +286,9 @@ def _request(args: argparse.Namespace, config: ServerConfig, context: Context) -
         jobs=args.jobs or (config.parallel_jobs if remote else max(config.parallel_jobs, 2)),
         delta=delta,
         remote_ssh_command=args.remote_ssh_command,
-        staging_path=args.staging_path or config.staging_path,
+        staging_path=args.staging_path or config.staging_path or args.local_staging_path or config.local_staging_path,
+        combine_mode=args.combine_mode or config.combine_mode,
+        staging_options=_given(args, _TUNE_STAGING),
         network_compression=compress,
         bandwidth_limit=config.bandwidth_limit if args.bwlimit is None else args.bwlimit,
         tablespace_bandwidth_limit=(config.tablespace_bandwidth_limit or {}) if args.bwlimit is None else {},

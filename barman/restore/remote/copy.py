@@ -27,6 +27,10 @@ def copy_trees(step: CopyTrees, bench: Workbench) -> None:
     what they have. Raises CommandFailed.
     """
     host, transfer = bench.remote
+    if step.made:
+        from barman.restore.steps.combine import listed
+
+        step = listed(step)
     bench.reporter.info("Copying the base backup.")
     meter = bench.meter("copying the backup", sum(tree.source.size for tree in step.trees))
     pool = transfer.pool(meter)

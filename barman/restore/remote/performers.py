@@ -13,6 +13,7 @@ from barman.restore.remote.destination import (
 )
 from barman.restore.remote.wal import deliver_wal
 from barman.restore.step import (
+    CombineBackups,
     CopyTrees,
     DeliverWal,
     LandControlFile,
@@ -21,9 +22,12 @@ from barman.restore.step import (
     RecordOrigin,
     RemoveStale,
     SyncPlaces,
+    UnpackTrees,
     WriteSettings,
 )
+from barman.restore.steps.combine import combine_backups
 from barman.restore.steps.settings import write_settings
+from barman.restore.unpack_remote import unpack_and_send
 from barman.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,7 +38,9 @@ if TYPE_CHECKING:
 PERFORMERS: dict[type, Callable[[Any, Workbench], None]] = {
     PrepareDestination: prepare_destination,
     RemoveStale: remove_stale,
+    CombineBackups: combine_backups,
     CopyTrees: copy_trees,
+    UnpackTrees: unpack_and_send,
     LinkTablespaces: link_tablespaces,
     RecordOrigin: record_origin,
     DeliverWal: deliver_wal,

@@ -26,6 +26,10 @@ def copy_trees(step: CopyTrees, bench: Workbench) -> None:
 
     Raises OSError.
     """
+    if step.made:
+        from barman.restore.steps.combine import listed
+
+        step = listed(step)
     bench.reporter.info("Copying the base backup.")
     meter = bench.meter("copying the backup", sum(tree.source.size for tree in step.trees))
     for tree in step.trees:

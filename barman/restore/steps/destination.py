@@ -45,8 +45,10 @@ def remove_stale(step: RemoveStale, bench: Workbench) -> None:
 def land_control_file(step: LandControlFile, bench: Workbench) -> None:
     """Make the cluster complete: the control file arrives whole, in one rename, and then the marker goes."""
     final = os.path.join(step.destination, CONTROL_FILE)
-    temporary = os.path.join(os.path.dirname(final), f".pg_control.{os.getpid()}.tmp")
-    copying.copy_file(step.source, temporary)
+    temporary = step.source
+    if not step.moves:
+        temporary = os.path.join(os.path.dirname(final), f".pg_control.{os.getpid()}.tmp")
+        copying.copy_file(step.source, temporary)
     durable.sync_file(temporary)
     durable.replace(temporary, final)
     durable.remove([os.path.join(step.destination, MARKER_NAME)])

@@ -2,6 +2,7 @@ import pytest
 
 from barman.catalog.backup_id import BackupId
 from barman.catalog.backup_info import BackupInfo, Tablespace
+from barman.restore.combine import ChainFacts
 from barman.restore.facts import BackupFacts, Damage, PlaceFacts, SourceTree, WalFacts
 from barman.restore.judge import judge_backup, judge_place, judge_space
 from barman.restore.layouts import Layouts, known_paths, lay_out
@@ -32,9 +33,8 @@ def test_a_good_backup_is_fit():
     ("facts", "text"),
     [
         (changed(status="FAILED"), "backup status is not DONE"),
-        (changed(compression="gzip"), "it is a tar archive"),
         (changed(encryption="gpg"), "it is encrypted"),
-        (changed(parent_backup_id="20250101T000000"), "it is incremental"),
+        (replace(FACTS, chain=ChainFacts(refusals=("its parent is gone",))), "cannot be restored: its parent is gone"),
         (changed(mode="snapshot-concurrent"), "it is a snapshot"),
         (changed(version=None), "does not say which PostgreSQL version"),
         (replace(FACTS, being_deleted=True), "is being deleted"),
