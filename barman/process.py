@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _GRACE_SECONDS = 10.0
 _GLANCE_SECONDS = 0.05
 _LONGEST_LINE = 65536
+_LONGEST_KEPT = 1000
+_MOST_LINES = 200
 
 
 class Completed:
@@ -98,13 +101,15 @@ def last_line(text: str) -> str:
     return lines[-1] if lines else "no message"
 
 
-def _popen(argv: Sequence[str], *, env: Mapping[str, str] | None, stdin: int) -> subprocess.Popen[bytes]:
+def _popen(
+    argv: Sequence[str], *, env: Mapping[str, str] | None, stdin: int, stdout: int = subprocess.PIPE
+) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             list(argv),
             env=None if env is None else dict(env),
             stdin=stdin,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
@@ -212,6 +217,82 @@ class Child:
             pump.join(_GRACE_SECONDS)
 
     def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Piped:
+    """A program between two streams of bytes, in a process group of its own: the caller writes its input.
+
+    Its output is read by the caller too, or goes straight into the open file `output`. What it says on standard error
+    is kept, up to a limit. As a context manager it never outlives the block: it is killed.
+    """
+
+    def __init__(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, output: IO[bytes] | None = None
+    ) -> None:
+        self.argv = tuple(argv)
+        self._said: list[str] = []
+        stdout = subprocess.PIPE if output is None else output.fileno()
+        self._process = _popen(argv, env=env, stdin=subprocess.PIPE, stdout=stdout)
+        self._pump = _pump(self._process.stderr, self._keep)
+
+    def _keep(self, line: str) -> None:
+        if len(self._said) < _MOST_LINES:
+            self._said.append(line[:_LONGEST_KEPT])
+
+    def write(self, data: bytes) -> int:
+        """Hand bytes to the program. Raises BrokenPipeError when it reads no more: `finish` tells why."""
+        assert self._process.stdin is not None
+        return self._process.stdin.write(data)
+
+    def end_input(self) -> None:
+        """Let the program see the end of its input. One that reads no more shows why by its status."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+    def read(self, size: int, deadline: Deadline | None = None) -> bytes:
+        """Return what the program writes, at most `size` bytes; nothing at its end.
+
+        Raises DeadlineExceeded when nothing came by then.
+        """
+        stdout = self._process.stdout
+        assert stdout is not None
+        if deadline is not None:
+            watched = select.poll()
+            watched.register(stdout.fileno(), select.POLLIN)
+            if not watched.poll(max(0.0, deadline.remaining() or 0.0) * 1000):
+                raise DeadlineExceeded(f"'{self.argv[0]}' did nothing for {deadline.seconds:g} seconds")
+        return os.read(stdout.fileno(), size)
+
+    def finish(self, deadline: Deadline | None = None) -> Completed:
+        """Wait for the end; return the status and what was said. Raises DeadlineExceeded after killing the program."""
+        self.end_input()
+        try:
+            status = self._process.wait(deadline.remaining() if deadline else None)
+        except subprocess.TimeoutExpired:
+            seconds = deadline.seconds if deadline else None
+            self.close()
+            raise DeadlineExceeded(f"'{self.argv[0]}' did not end within {seconds:g} seconds") from None
+        self._pump.join(_GRACE_SECONDS)
+        return Completed(self.argv, status, b"", "\n".join(self._said).encode())
+
+    def close(self) -> None:
+        """Kill the program if it still runs, and close the streams."""
+        _kill_group(self._process)
+        self._process.wait()
+        self._pump.join(_GRACE_SECONDS)
+        with contextlib.suppress(OSError):
+            self.end_input()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def __enter__(self) -> Piped:
         return self
 
     def __exit__(

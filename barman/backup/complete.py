@@ -8,10 +8,10 @@ from barman.catalog.wal_content import recognise_file
 from barman.compression.codec import CodecError, decoded, find_codec
 from barman.errors import BackupError, InvalidWalName, LockBusy
 from barman.postgres.wal_name import WalSegment
+from barman.server.filters import configured_filters
 from barman.typing import TYPE_CHECKING
 from barman.values import dataclass, replace
 from barman.wal import header
-from barman.wal.archiver import configured_filters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator

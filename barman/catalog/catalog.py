@@ -9,13 +9,18 @@ from barman.fs import durable
 from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from barman.catalog.backups import BackupStore
     from barman.catalog.identity import IdentityStore
     from barman.catalog.keep import KeepStore
     from barman.catalog.view import CatalogView
+    from barman.catalog.wal_digests import WalDigests
     from barman.catalog.wal_index import WalIndex
     from barman.catalog.wal_store import WalStore
     from barman.catalog.xlogdb import XlogDb
+    from barman.compression.codec import CustomFilters
+
 __all__ = ["Catalog", "CatalogView"]
 
 
@@ -25,10 +30,14 @@ class Catalog:
     Parts are imported when they are used: put-wal and get-wal run once a segment and need few of them.
     """
 
-    def __init__(self, layout: Layout, mode: str | None = None) -> None:
+    def __init__(
+        self, layout: Layout, mode: str | None = None, filters: "Callable[[], CustomFilters] | None" = None
+    ) -> None:
+        """`filters` tells how files are read whose format is not built in; it is asked for when there is one."""
         self.layout = layout
         self.locks = Locks(layout)
         self._mode = mode
+        self._filters = filters
 
     @cached_property
     def backups(self) -> "BackupStore":
@@ -56,14 +65,21 @@ class Catalog:
         """The WAL index file."""
         from barman.catalog.xlogdb import XlogDb
 
-        return XlogDb(self.layout, self.locks)
+        return XlogDb(self.layout, self.locks, self._filters)
+
+    @cached_property
+    def wal_digests(self) -> "WalDigests":
+        """What encrypted WAL files contain."""
+        from barman.catalog.wal_digests import WalDigests
+
+        return WalDigests(self.layout.wal_digests)
 
     @cached_property
     def wals(self) -> "WalStore":
         """The archived WAL files."""
         from barman.catalog.wal_store import WalStore
 
-        return WalStore(self.layout)
+        return WalStore(self.layout, self._filters)
 
     def index(self) -> "WalIndex":
         """The fast view of the WAL index, brought up to date by this call."""

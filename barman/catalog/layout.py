@@ -16,6 +16,7 @@ KEEP_SUFFIX = "-keep"
 UPSTREAM_DELETE_SUFFIX = "-delete_this"
 DELETE_PREFIX = "."
 DELETE_SUFFIX = ".deleting"
+TIER_SUFFIX = ".tier"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,10 @@ class Layout:
         """The keep annotation before 3.13.3."""
         return os.path.join(self.basebackups_directory, backup_id, "annotations", "keep")
 
+    def tier_marker(self, backup_id: str) -> str:
+        """Ours: a retention tier has set the keep annotation. A dot file, which the original never looks at."""
+        return os.path.join(self.meta_directory, "." + backup_id + TIER_SUFFIX)
+
     def delete_marker(self, backup_id: str) -> str:
         """Ours: this backup is being deleted. A dot file, which the original never looks at."""
         return os.path.join(self.meta_directory, DELETE_PREFIX + backup_id + DELETE_SUFFIX)
@@ -170,6 +175,11 @@ class Layout:
     def wal_index_sorted(self) -> str:
         """The segments of a WAL index that is hopelessly out of order, sorted; as disposable as the cache."""
         return os.path.join(self.meta_directory, ".wal-index-sorted")
+
+    @property
+    def wal_digests(self) -> str:
+        """Digests of encrypted WAL files, by which duplicates are known."""
+        return os.path.join(self.meta_directory, ".wal-digests")
 
     @property
     def wal_runs(self) -> str:

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from barman.catalog.layout import Layout
 from barman.catalog.wal_content import recognise_file
+from barman.encryption.openpgp import EncryptionError
 from barman.errors import CatalogError
 from barman.fs.durable import remove, remove_empty_directory
 from barman.postgres.timeline import MAX_HISTORY_BYTES, TimelineHistory
 from barman.postgres.wal_name import HistoryName, hash_directory, is_segment_name, is_wal_name, parse_wal_name
+from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
+
+if TYPE_CHECKING:
+    from barman.compression.codec import CustomFilters
 
 _HASH_DIRECTORY = re.compile(r"[0-9A-F]{16}\Z")
 
@@ -34,8 +39,9 @@ class StoredWal:
 class WalStore:
     """The archived files of one server. Every question is answered from the directory, never from `xlog.db`."""
 
-    def __init__(self, layout: Layout):
+    def __init__(self, layout: Layout, filters: Callable[[], CustomFilters] | None = None):
         self.layout = layout
+        self._filters = filters
 
     def find(self, name: str) -> StoredWal | None:
         """The archived file of that name, or None. Raises InvalidWalName for what cannot be archived at all."""
@@ -101,7 +107,7 @@ class WalStore:
         """
         path = self.layout.history(timeline)
         try:
-            text = _read_text(path)
+            text = _read_text(path, self._filters)
         except FileNotFoundError:
             return TimelineHistory(1) if timeline == 1 else None
         return TimelineHistory.parse(timeline, text)
@@ -145,13 +151,17 @@ class WalStore:
             return []
 
 
-def _read_text(path: str) -> str:
+def _read_text(path: str, filters: Callable[[], CustomFilters] | None) -> str:
     from barman.compression.codec import decoded
 
-    if recognise_file(path)[1] is not None:
+    if recognise_file(path)[1] is not None and filters is None:
         raise CatalogError(f"history file '{path}' is encrypted and cannot be read here")
-    with decoded(path) as stream:
-        data = stream.read(MAX_HISTORY_BYTES + 1)
+    custom = filters() if filters is not None else None
+    try:
+        with decoded(path, custom) as stream:
+            data = stream.read(MAX_HISTORY_BYTES + 1)
+    except EncryptionError as error:
+        raise CatalogError(f"history file '{path}': {error.message}", hint=error.hint) from error
     if len(data) > MAX_HISTORY_BYTES:
         raise CatalogError(f"history file '{path}' is longer than any history can be")
     return data.decode("utf-8", "replace")

@@ -8,7 +8,7 @@ whole. All of it happens under the xlogdb lock, which the original takes too.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from barman.catalog.layout import Layout
 from barman.catalog.wal_file import WalFile, parse_line
@@ -81,9 +81,11 @@ class _Counts:
 class XlogDb:
     """The index of one server's WAL archive."""
 
-    def __init__(self, layout: Layout, locks: XlogLock):
+    def __init__(self, layout: Layout, locks: XlogLock, filters: Callable[[], CustomFilters] | None = None):
+        """`filters` tells, when an index is built, which formats there are besides those that are built in."""
         self.layout = layout
         self._locks = locks
+        self._filters = filters
 
     @property
     def path(self) -> str:
@@ -204,6 +206,8 @@ class XlogDb:
     ) -> RebuildResult:
         """`known` are files whose line is known better than content can tell."""
         counts = _Counts()
+        if custom is None and self._filters is not None:
+            custom = self._filters()
         sweep_temporaries(self.layout.xlogdb_directory)
         with Temporary(self.path) as new:
             for file in archived_files(self.layout, reporter, custom):

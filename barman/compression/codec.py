@@ -8,6 +8,7 @@ Names, magic bytes and level ranges are on-disk and configuration facts (catalog
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,10 @@ from barman.values import dataclass
 
 CHUNK = 1 << 20
 """Bytes read at once: large enough that the engines work without the GIL most of the time."""
+
+
+_SEAL_SIZE = 16
+"""Leading bytes that tell an encrypted file."""
 
 
 class CodecError(BarmanError):
@@ -75,13 +80,28 @@ FORMATS: Mapping[str, Format] = {
 """Every name the `compression` option accepts, in alphabetical order: detection answers with the first that fits."""
 
 
+class Unsealer(Protocol):
+    """What reads encrypted files; see `encryption.gpg.Gpg`."""
+
+    def recognises(self, head: bytes) -> bool:
+        """Tell whether a file that begins with `head` is encrypted."""
+
+    def open(self, path: str) -> io.BufferedReader:
+        """Return a stream of the decrypted content. Raises EncryptionError, and so does reading."""
+
+
 @dataclass(frozen=True, slots=True)
 class CustomFilters:
-    """Shell filters of `compression = custom`, each reading stdin and writing stdout, and the magic of their output."""
+    """What one server's configuration adds to the formats that are built in.
+
+    Shell filters of `compression = custom`, each reading stdin and writing stdout, and the magic of their output; and
+    what reads encrypted files, without which their bytes are taken as they are.
+    """
 
     compression: str | None = None
     decompression: str | None = None
     magic: bytes | None = None
+    unsealer: Unsealer | None = None
 
     @staticmethod
     def from_options(compression: str | None, decompression: str | None, magic: str | None) -> CustomFilters:
@@ -97,6 +117,15 @@ class CustomFilters:
         except ValueError:
             raise CodecError(f"invalid custom_compression_magic '{magic}': not a hexadecimal number") from None
         return CustomFilters(compression or None, decompression or None, value)
+
+    def require_both(self) -> None:
+        """Raise CodecError unless what is compressed can be decompressed again."""
+        pairs = (("custom_compression_filter", self.compression), ("custom_decompression_filter", self.decompression))
+        for option, command in pairs:
+            if not command:
+                raise CodecError(
+                    f"compression = custom needs the option {option}", hint=f"Set {option} for this server."
+                )
 
 
 class Codec(Protocol):
@@ -117,6 +146,9 @@ class Codec(Protocol):
 
     def decoder(self, path: str) -> BinaryIO:
         """A stream of the plain content of the file `path`; reading raises CodecError if it is damaged or cut short."""
+
+    def decode(self, source: BinaryIO, subject: str) -> BinaryIO:
+        """The same for an open stream, which is closed with the one that is returned; `subject` is for messages."""
 
 
 def find_codec(
@@ -158,14 +190,27 @@ def detect(head: bytes, custom: CustomFilters | None = None) -> str | None:
     """The format of a file that begins with `head`; None when it is not compressed.
 
     Several names share a magic: the alphabetically first one is answered, as the index of the original expects. The
-    magic of custom filters is tried after the others; filters without a magic are never guessed.
+    magic of custom filters is tried after the others. With a decompression filter and no magic, whatever does not begin
+    like a WAL file of PostgreSQL is taken for the output of the filter, as in the original.
     """
     for item in FORMATS.values():
         if item.magic and head.startswith(item.magic):
             return item.name
-    if custom and custom.magic and head.startswith(custom.magic):
-        return "custom"
-    return None
+    if custom is None:
+        return None
+    if custom.magic:
+        return "custom" if head.startswith(custom.magic) else None
+    return "custom" if custom.decompression and head and not _begins_as_wal(head) else None
+
+
+def _begins_as_wal(head: bytes) -> bool:
+    """Whether a file begins with a WAL page (magic 0xD0xx or 0xD1xx), as text (history, label), or with nothing yet."""
+    if len(head) >= 2 and head[1] in (0xD0, 0xD1):
+        return True
+    return not head.strip(b"\0") or not head.translate(None, _TEXT)
+
+
+_TEXT = bytes(range(32, 127)) + b"\t\n\r"
 
 
 def detect_file(path: str, custom: CustomFilters | None = None) -> str | None:
@@ -178,16 +223,50 @@ def detect_file(path: str, custom: CustomFilters | None = None) -> str | None:
 def decoded(path: str, custom: CustomFilters | None = None) -> Iterator[BinaryIO]:
     """Open a stored file and read its plain content, whatever its compression; plain files are read as they are.
 
-    Opening raises OSError; reading raises CodecError when the content is damaged or cut short. Memory is bounded
-    however hostile the file (except for custom filters, whose output is held whole).
+    An encrypted file is decrypted first, when `custom` can. Opening raises OSError and EncryptionError; reading raises
+    CodecError or EncryptionError when the content is damaged or cut short. Memory is bounded however hostile the file
+    (except for custom filters, whose output is held whole).
     """
-    name = detect_file(path, custom)
-    if name:
+    with open(path, "rb", buffering=0) as beginning:
+        head = beginning.read(max(head_size(custom), _SEAL_SIZE))
+    name = detect(head, custom)
+    if is_sealed(head, custom):
+        with unsealed(path, custom) as stored, plain(stored, path, custom) as stream:
+            yield stream
+    elif name:
         with find_codec(name, custom=custom).decoder(path) as stream:
             yield stream
     else:
-        with open(path, "rb") as plain:
-            yield cast(BinaryIO, plain)
+        with open(path, "rb") as file:
+            yield cast(BinaryIO, file)
+
+
+def is_sealed(head: bytes, custom: CustomFilters | None) -> bool:
+    """Whether a file that begins with `head` is encrypted, and `custom` knows how to read it."""
+    return custom is not None and custom.unsealer is not None and custom.unsealer.recognises(head)
+
+
+@contextmanager
+def unsealed(path: str, custom: CustomFilters | None) -> Iterator[io.BufferedReader]:
+    """Open an encrypted file (see `is_sealed`) and read what is inside, which may be compressed.
+
+    Raises EncryptionError, and so does reading; only its end says that everything was whole.
+    """
+    assert custom is not None
+    assert custom.unsealer is not None
+    with custom.unsealer.open(path) as stream:
+        yield stream
+
+
+@contextmanager
+def plain(stored: io.BufferedReader, subject: str, custom: CustomFilters | None = None) -> Iterator[BinaryIO]:
+    """Read the plain content of an open stream, whatever its compression; see `decoded`."""
+    name = detect(stored.peek(CHUNK)[: head_size(custom)], custom)
+    if name is None:
+        yield cast(BinaryIO, stored)
+        return
+    with find_codec(name, custom=custom).decode(cast(BinaryIO, stored), subject) as stream:
+        yield stream
 
 
 def copy_stream(source: BinaryIO, sink: Callable[[bytes], object]) -> int:
@@ -202,7 +281,7 @@ def copy_stream(source: BinaryIO, sink: Callable[[bytes], object]) -> int:
 def same_content(first: str, second: str, custom: CustomFilters | None = None) -> bool:
     """Whether two files hold the same plain bytes, however each is compressed.
 
-    Contents are compared, never sizes and times alone. Raises OSError and CodecError.
+    Contents are compared, never sizes and times alone. Raises OSError, CodecError and EncryptionError.
     """
     if os.path.samefile(first, second):
         return True

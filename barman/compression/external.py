@@ -73,6 +73,10 @@ class PigzCodec(FilterCodec):
         """See `codec.Codec`."""
         return stdlib.make("gzip", 6).decoder(path)
 
+    def decode(self, source: BinaryIO, subject: str) -> BinaryIO:
+        """See `codec.Codec`."""
+        return stdlib.make("gzip", 6).decode(source, subject)
+
 
 class CustomCodec(FilterCodec):
     """The configured filters."""
@@ -96,6 +100,12 @@ class CustomCodec(FilterCodec):
         command = self._require(self._decompression, "custom_decompression_filter")
         script = "{ " + command + '\n} < "$1"'
         return io.BytesIO(_run(["/bin/sh", "-c", script, "sh", path], command, path, env=self._env))
+
+    def decode(self, source: BinaryIO, subject: str) -> BinaryIO:
+        """See `codec.Codec`. Input and output of the filter are held in memory."""
+        command = self._require(self._decompression, "custom_decompression_filter")
+        with source:
+            return io.BytesIO(_run(["/bin/sh", "-c", command], command, subject, env=self._env, stdin=source.read()))
 
     @staticmethod
     def _require(command: str | None, option: str) -> str:

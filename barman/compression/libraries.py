@@ -8,7 +8,7 @@ from functools import partial
 from types import ModuleType
 
 from barman.compression.codec import CHUNK, CodecError, copy_stream
-from barman.compression.reading import cut_short, damaged, limited_pieces, open_pieces
+from barman.compression.reading import cut_short, damaged, limited_pieces, open_pieces, read_pieces
 from barman.typing import Any, BinaryIO, cast
 
 _ZSTD_FEED = 1024
@@ -64,6 +64,10 @@ class LibraryCodec:
     def decoder(self, path: str) -> BinaryIO:
         """See `codec.Codec`."""
         return open_pieces(path, self._pieces)
+
+    def decode(self, source: BinaryIO, subject: str) -> BinaryIO:
+        """See `codec.Codec`."""
+        return read_pieces(source, subject, self._pieces)
 
 
 def _zstd_engine(zstd: Any, level: int, size: int) -> tuple[Callable[[bytes], bytes], Callable[[], bytes], bytes]:

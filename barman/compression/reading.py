@@ -54,8 +54,12 @@ class PieceReader(io.RawIOBase):
 
 def open_pieces(path: str, make: Callable[[BinaryIO, str], Iterator[bytes]]) -> BinaryIO:
     """A buffered reader of the plain pieces that `make` yields for the file `path`."""
-    source = cast(BinaryIO, open(path, "rb"))  # noqa: SIM115 - PieceReader.close closes it
-    return cast(BinaryIO, io.BufferedReader(PieceReader(make(source, path), source), CHUNK))
+    return read_pieces(cast(BinaryIO, open(path, "rb")), path, make)  # noqa: SIM115 - PieceReader.close closes it
+
+
+def read_pieces(source: BinaryIO, subject: str, make: Callable[[BinaryIO, str], Iterator[bytes]]) -> BinaryIO:
+    """The same for an open stream, which it closes; `subject` is what messages call it."""
+    return cast(BinaryIO, io.BufferedReader(PieceReader(make(source, subject), source), CHUNK))
 
 
 def damaged(path: str, name: str, reason: object) -> CodecError:

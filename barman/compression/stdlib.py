@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from barman.compression.codec import FORMATS, copy_stream
-from barman.compression.reading import limited_pieces, open_pieces
+from barman.compression.reading import limited_pieces, open_pieces, read_pieces
 from barman.typing import Any, BinaryIO, cast
 
 _GZIP_WINDOW = 31
@@ -102,6 +102,10 @@ class StdlibCodec:
     def decoder(self, path: str) -> BinaryIO:
         """See `codec.Codec`."""
         return open_pieces(path, self._pieces)
+
+    def decode(self, source: BinaryIO, subject: str) -> BinaryIO:
+        """See `codec.Codec`."""
+        return read_pieces(source, subject, self._pieces)
 
     def _pieces(self, source: BinaryIO, path: str) -> Iterator[bytes]:
         return limited_pieces(source, path, self.name, self._decompressor, _errors())

@@ -11,6 +11,7 @@ from barman.typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from barman.compression.codec import CustomFilters
     from barman.config.server_config import ServerConfig
     from barman.postgres.connection import PostgresConnection
     from barman.postgres.replication import StreamingConnection
@@ -28,7 +29,7 @@ class Server:
 
     def __init__(self, config: ServerConfig) -> None:
         self.config = config
-        self.catalog = Catalog(config.layout())
+        self.catalog = Catalog(config.layout(), filters=self._filters)
         self._postgres: PostgresConnection | None = None
         self._streaming: StreamingConnection | None = None
         self._wal_streaming: StreamingConnection | None = None
@@ -41,6 +42,11 @@ class Server:
     def name(self) -> str:
         """Return the name of the section."""
         return self.config.name
+
+    def _filters(self) -> CustomFilters:
+        from barman.server.filters import configured_filters
+
+        return configured_filters(self.config)
 
     @property
     def postgres(self) -> PostgresConnection:

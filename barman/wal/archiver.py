@@ -13,6 +13,7 @@ from functools import partial
 from barman import clock, workers
 from barman.compression.codec import Codec, CustomFilters, find_codec
 from barman.errors import BarmanError, HookAborted, LockBusy, WalError
+from barman.server.filters import configured_filters, gpg_of
 from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 from barman.wal import quarantine
@@ -28,7 +29,7 @@ from barman.wal.streaming import StreamingSource
 if TYPE_CHECKING:
     from barman.catalog.catalog import Catalog
     from barman.clock import Deadline
-    from barman.config.server_config import ServerConfig
+    from barman.encryption.gpg import Gpg
     from barman.report import Reporter
     from barman.server.server import Server
 
@@ -69,8 +70,9 @@ def archive_wal(
 
     With `quiet`, sources that hold nothing are not mentioned. When another archiver is at work this says so and does
     nothing. Files that are refused are moved to the errors directory and reported as errors. Raises WalError when the
-    archive cannot be written to or compression does not work: what was archived by then stays archived, everything else
-    stays in its queue. `hooks` are the configured scripts unless given.
+    archive cannot be written to, CodecError or EncryptionError when its files cannot be compressed or encrypted: what
+    was archived by then stays archived, everything else stays in its queue. `hooks` are the configured scripts unless
+    given.
 
     With `whole` all that waits is archived, whatever the size of a batch, and another archiver is waited for until
     then: for those who look into the archive next, and must not miss what has arrived.
@@ -111,23 +113,22 @@ def _is_archived(catalog: Catalog, name: str) -> bool:
     return catalog.wals.exists(name) and bool(listed_names(catalog, [name]))
 
 
-def configured_filters(config: ServerConfig) -> CustomFilters:
-    """The filters of `compression = custom`."""
-    return CustomFilters.from_options(
-        config.custom_compression_filter, config.custom_decompression_filter, config.custom_compression_magic
-    )
-
-
 def _configured_codec(server: Server, custom: CustomFilters) -> Codec | None:
     config = server.config
-    if config.encryption and config.encryption != "none":
-        raise WalError(
-            f"server {server.name} wants its WAL encrypted with {config.encryption}, which is not possible yet",
-            hint="Nothing is archived in the clear: the WAL stays in its queue until encryption is set to none.",
-        )
     if not config.compression or config.compression == "none":
         return None
+    if config.compression == "custom":
+        custom.require_both()
     return find_codec(config.compression, level=config.compression_level, custom=custom, env=server.environment)
+
+
+def _configured_encryption(server: Server) -> Gpg | None:
+    """What encrypts, judged before the first file is touched. Raises EncryptionError."""
+    if not server.config.encryption or server.config.encryption == "none":
+        return None
+    gpg = gpg_of(server.config)
+    gpg.require_key()
+    return gpg
 
 
 class _Run:
@@ -141,7 +142,7 @@ class _Run:
         self._sources = sources_of(server)
         self._custom = configured_filters(server.config)
         codec = _configured_codec(server, self._custom)
-        self._staging = Staging(server.catalog, codec, self._custom)
+        self._staging = Staging(server.catalog, codec, self._custom, _configured_encryption(server))
         self._result = ArchiveResult(server.name)
         self._jobs = workers.cpu_count()
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from barman.catalog.identity import Identity
 from barman.compression.codec import CodecError, CustomFilters, decoded
+from barman.encryption.openpgp import EncryptionError
 from barman.errors import BarmanError, CatalogError
 from barman.postgres.wal_name import is_segment_name, is_segment_size
 from barman.typing import TYPE_CHECKING
@@ -145,7 +146,7 @@ def _sample(paths: Iterable[str], custom: CustomFilters | None) -> Cluster:
         try:
             with decoded(path, custom) as stream:
                 verdict = header.judge(stream, os.path.basename(path))
-        except (OSError, CodecError):
+        except (OSError, CodecError, EncryptionError):
             continue
         if verdict.ok and verdict.header is not None:
             return Cluster(str(verdict.header.system_id), verdict.header.segment_size)

@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 
 from barman.catalog.catalog import Catalog
 from barman.catalog.wal_content import recognise_file
+from barman.catalog.wal_digests import WalDigest
 from barman.catalog.wal_file import WalFile
 from barman.compression.codec import CustomFilters
 from barman.fs import durable
@@ -25,8 +26,8 @@ from barman.wal.source import Found
 class Prepared:
     """A file of the queue with the decision about it.
 
-    `temporary` holds the durable, encoded bytes of one that is archived; `failed` says that a file is left because of
-    an error, not because it has time.
+    `temporary` holds the durable, encoded bytes of one that is archived, `digest` what it contains when it is
+    encrypted; `failed` says that a file is left because of an error, not because it has time.
     """
 
     found: Found
@@ -36,17 +37,19 @@ class Prepared:
     temporary: str = ""
     wal: WalFile | None = None
     failed: bool = False
+    digest: WalDigest | None = None
 
 
 def commit(catalog: Catalog, group: Sequence[Prepared], custom: CustomFilters | None = None) -> None:
     """Make a group of new and identical files archived, in the order of the group; other decisions are ignored.
 
-    Order: names published and their directories synced; archived copies of identical files synced; missing index lines
-    appended and synced; sources unlinked and their directory synced. Raises OSError; what was done by then stays, and a
-    repetition completes it.
+    Order: digests of encrypted files synced; names published and their directories synced; archived copies of identical
+    files synced; missing index lines appended and synced; sources unlinked and their directory synced. Raises OSError;
+    what was done by then stays, and a repetition completes it.
     """
     new = [item for item in group if item.decision is Decision.ARCHIVE]
     identical = [item for item in group if item.decision is Decision.IDENTICAL]
+    catalog.wal_digests.remember([item.digest for item in new if item.digest is not None])
     durable.publish([(item.temporary, item.final_path) for item in new])
     for item in identical:
         # Whoever published it may have been killed before this.

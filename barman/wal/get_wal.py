@@ -13,7 +13,17 @@ import os
 from collections.abc import Iterator
 
 from barman.catalog.wal_content import recognise_file
-from barman.compression.codec import CodecError, CustomFilters, copy_stream, decoded, find_codec
+from barman.compression.codec import (
+    CodecError,
+    CustomFilters,
+    copy_stream,
+    decoded,
+    detect,
+    find_codec,
+    is_sealed,
+    unsealed,
+)
+from barman.encryption.openpgp import HEAD_SIZE, EncryptionError
 from barman.errors import CorruptRecord, InvalidWalName, WalError, WalNotFound
 from barman.postgres.timeline import MAX_HISTORY_BYTES, TimelineHistory
 from barman.postgres.wal_name import (
@@ -144,20 +154,22 @@ def _find(source: WalSource, name: str, delivery: Delivery, stack: contextlib.Ex
     """Return the first place that has a sound file, and its content. Raises as `send_wal`."""
     parse_wal_name(name)
     defects: dict[str, str] = {}
+    hint = ""
     for path in source.places(name, partial=delivery.partial):
         try:
             content = _open_sound(source, path, name, delivery, stack)
         except FileNotFoundError:
             continue  # it moved on: the next place has it
-        except (CodecError, WalError) as error:
-            defects[path] = error.message
+        except (CodecError, EncryptionError, WalError) as error:
+            defects[path], hint = error.message, hint or error.hint
             continue
         if content is not None:
             return path, content
     if defects:
         reasons = "; ".join(f"'{path}': {reason}" for path, reason in defects.items())
         raise UnusableArchive(
-            f"WAL file '{name}' in server '{source.server_name}' cannot be used: {reasons}{source.caller}"
+            f"WAL file '{name}' in server '{source.server_name}' cannot be used: {reasons}{source.caller}",
+            hint=hint,
         )
     missing = f"WAL file '{name}' not found in server '{source.server_name}'{source.caller}"
     _refuse_lost_archive(source, missing)
@@ -245,7 +257,7 @@ def _segment_size(path: str, custom: CustomFilters | None) -> int:
     try:
         with decoded(path, custom) as stream:
             verdict = header.judge(stream, os.path.basename(path)[:24])
-    except (OSError, CodecError, InvalidWalName):
+    except (OSError, CodecError, EncryptionError, InvalidWalName):
         return DEFAULT_SEGMENT_SIZE
     return verdict.header.segment_size if verdict.ok and verdict.header is not None else DEFAULT_SEGMENT_SIZE
 
@@ -264,11 +276,11 @@ def _open_sound(
 ) -> _Content | None:
     """Open a file after looking at all of it that can be judged; None if it is unfinished and still empty.
 
-    Raises FileNotFoundError, CodecError, WalError.
+    Raises FileNotFoundError, CodecError, EncryptionError, WalError.
     """
     compression, encryption = recognise_file(path, source.custom)
     if encryption is not None:
-        raise WalError(f"it is encrypted with {encryption}, which cannot be decrypted yet")
+        return _open_sealed(source, path, name, delivery, stack)
     encode_with = None if delivery.as_stored else delivery.compression
     if compression is None:
         plain = stack.enter_context(open(path, "rb"))  # noqa: SIM115 - the stack closes it
@@ -289,6 +301,60 @@ def _open_sound(
         return _Content(io.BytesIO(data), size, encode_with)
     del data
     return _Content(stack.enter_context(decoded(path, source.custom)), size, encode_with)
+
+
+def _open_sealed(
+    source: WalSource, path: str, name: str, delivery: Delivery, stack: contextlib.ExitStack
+) -> _Content | None:
+    """The same for an encrypted file; as stored means decrypted, still compressed if it is. One gpg for a usual file.
+
+    Nothing decrypted is written to disk.
+    """
+    custom = source.custom
+    with open(path, "rb", buffering=0) as file:
+        if not is_sealed(file.read(HEAD_SIZE), custom):
+            raise WalError("it is encrypted, and nothing here can read it")
+    stored = _Form.read(lambda: unsealed(path, custom))
+    compression = detect(stored.head, custom)
+    plain = stored
+    if compression is not None:
+        plain = _Form.read(lambda: _decode(stored, compression, custom, path))
+    with contextlib.ExitStack() as looking:
+        if not _judge(plain.open(looking), plain.size, path, name):
+            return None
+    asked = None if delivery.as_stored else delivery.compression
+    if delivery.as_stored or (asked is not None and _SHARED_FORMATS.get(compression or "") == asked):
+        return _Content(stored.open(stack), stored.size)
+    return _Content(plain.open(stack), plain.size, asked)
+
+
+@contextlib.contextmanager
+def _decode(stored: _Form, compression: str, custom: CustomFilters | None, path: str) -> Iterator[BinaryIO]:
+    with contextlib.ExitStack() as stack:
+        source = stored.open(stack)
+        yield stack.enter_context(find_codec(compression, custom=custom).decode(source, path))
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """One form of what is in a file: held in memory, or if it is too large read again, as often as it is opened."""
+
+    head: bytes
+    size: int
+    again: Callable[[], contextlib.AbstractContextManager[BinaryIO]]
+
+    @staticmethod
+    def read(again: Callable[[], contextlib.AbstractContextManager[BinaryIO]]) -> _Form:
+        """Read all of it, so that damage is seen."""
+        with again() as stream:
+            head = _read_up_to(stream, _IN_MEMORY + 1)
+            return _Form(head, len(head) + copy_stream(stream, len), again)
+
+    def open(self, stack: contextlib.ExitStack) -> BinaryIO:
+        """Return a stream at its beginning, closed by the stack."""
+        if self.size == len(self.head):
+            return io.BytesIO(self.head)
+        return stack.enter_context(self.again())
 
 
 def _judge(stream: BinaryIO, size: int, path: str, name: str) -> bool:

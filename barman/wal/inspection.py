@@ -7,7 +7,7 @@ from barman.errors import CorruptRecord
 from barman.postgres.timeline import MAX_HISTORY_BYTES, TimelineHistory
 from barman.postgres.wal_name import BackupLabelName, HistoryName, is_segment_name, parse_wal_name
 from barman.typing import BinaryIO
-from barman.values import dataclass
+from barman.values import dataclass, replace
 from barman.wal import header
 from barman.wal.cluster import Cluster
 from barman.wal.source import Found
@@ -32,6 +32,8 @@ def inspect(found: Found, cluster: Cluster, custom: CustomFilters | None = None)
     """
     if found.size == 0:
         return Inspection(defects=("it is empty",), short=True)
+    # What comes encrypted is not WAL: it is set aside as any other foreign content.
+    custom = replace(custom, unsealer=None) if custom is not None else None
     compression = detect_file(found.path, custom)
     if compression is not None:
         find_codec(compression, custom=custom)

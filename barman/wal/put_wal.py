@@ -13,17 +13,20 @@ import os
 from collections.abc import Callable, Iterator
 
 from barman import clock
-from barman.compression.codec import CodecError, CustomFilters, same_content
+from barman.compression.codec import CodecError
+from barman.encryption.openpgp import DamagedMessage, EncryptionError
 from barman.errors import WalError
 from barman.fs import durable
 from barman.fs.writeback import Writeback
 from barman.postgres.timeline import MAX_HISTORY_BYTES
 from barman.postgres.wal_name import BackupLabelName, HistoryName, PartialSegment, WalSegment, parse_wal_name
+from barman.server.filters import configured_filters
 from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
 from barman.wal.admission import OTHER_CONTENT
 from barman.wal.cluster import UNKNOWN, Cluster, known_cluster, live_cluster
 from barman.wal.commit import listed_names
+from barman.wal.comparison import is_same
 from barman.wal.inspection import inspect
 from barman.wal.source import Found, scan
 from barman.wal.tar_stream import ByteStream, Member, TarReader
@@ -115,14 +118,11 @@ class _Receiver:
     """One stream. As a context manager it leaves no temporaries behind."""
 
     def __init__(self, server: Server, reporter: Reporter, caller: str, answer: Callable[[str], object] | None) -> None:
-        config = server.config
         self._server = server
         self._catalog = server.catalog
         self._incoming = server.catalog.layout.incoming_directory
         self._reporter = reporter
-        self._custom = CustomFilters.from_options(
-            config.custom_compression_filter, config.custom_decompression_filter, config.custom_compression_magic
-        )
+        self._custom = configured_filters(server.config)
         self._answer = answer
         self._pending: dict[str, _Received] = {}
         self._pending_bytes = 0
@@ -260,12 +260,14 @@ class _Receiver:
         for _ in range(_ATTEMPTS):
             try:
                 if os.path.lexists(target):
-                    return self._is_stored(found, target)
+                    return self._is_stored(found, target) is True
                 if os.path.lexists(archived):
-                    if not self._is_stored(found, archived):
+                    same = self._is_stored(found, archived)
+                    if same is False:
                         return False
-                    if listed_names(self._catalog, [found.name]):
+                    if same and listed_names(self._catalog, [found.name]):
                         return True
+                    # Where it cannot be told, the archiver says so, and keeps what is in its queue.
                     # The archiver heals the index when it meets an identical file in its queue.
                 durable.publish([(found.path, target)])
             except (FileExistsError, FileNotFoundError):
@@ -276,22 +278,30 @@ class _Receiver:
 
     def _agrees(self, published: str, archived: str) -> bool:
         try:
-            return not os.path.lexists(archived) or same_content(published, archived, self._custom)
-        except (FileNotFoundError, CodecError):
+            return not os.path.lexists(archived) or self._is_same(published, archived)
+        except (FileNotFoundError, CodecError, EncryptionError):
             return True  # the archiver is at it, and tells when they differ
 
-    def _is_stored(self, found: Found, stored: str) -> bool:
-        """Whether a stored file has the same content; it is then made durable. Raises FileNotFoundError."""
+    def _is_stored(self, found: Found, stored: str) -> bool | None:
+        """Whether a stored file has the same content; it is then made durable. Raises FileNotFoundError.
+
+        None when it is encrypted and cannot be read here.
+        """
         if not os.path.isfile(stored) or os.path.islink(stored):
             return False
         try:
-            same = same_content(found.path, stored, self._custom)
-        except CodecError:
+            same = self._is_same(found.path, stored)
+        except (CodecError, DamagedMessage):
             return False  # ours was decoded to its end before: the stored one is damaged
+        except EncryptionError:
+            return None
         if same:
             durable.sync_file(stored)
             durable.sync_directory(os.path.dirname(stored))
         return same
+
+    def _is_same(self, path: str, stored: str) -> bool:
+        return is_same(path, stored, self._custom, self._catalog.wal_digests)
 
     def _refuse(self, received: _Received, found: Found, kind: str, reason: str) -> None:
         """Keep what was refused for a look at it, once however often it is sent, and say so loudly.

@@ -9,17 +9,23 @@ import os
 import threading
 
 from barman.catalog.catalog import Catalog
+from barman.catalog.wal_digests import WalDigest, digest_of_content, digest_of_file
 from barman.catalog.wal_file import WalFile
 from barman.clock import timestamp
-from barman.compression.codec import Codec, CodecError, CustomFilters, copy_stream, same_content
+from barman.compression.codec import Codec, CodecError, CustomFilters, copy_stream
+from barman.encryption.openpgp import DamagedMessage, EncryptionError
 from barman.fs import durable
 from barman.fs.links import link_beside
-from barman.typing import BinaryIO, cast
+from barman.typing import TYPE_CHECKING, BinaryIO, cast
 from barman.wal.admission import Decision, Evidence, admit
 from barman.wal.cluster import UNKNOWN
 from barman.wal.commit import Prepared
+from barman.wal.comparison import is_same
 from barman.wal.inspection import Inspection, inspect
 from barman.wal.source import Found
+
+if TYPE_CHECKING:
+    from barman.encryption.gpg import Gpg
 
 _WRITABLE_BY_OTHERS = 0o022
 
@@ -27,10 +33,14 @@ _WRITABLE_BY_OTHERS = 0o022
 class Staging:
     """Temporaries of one run. As a context manager it removes those that were not published."""
 
-    def __init__(self, catalog: Catalog, codec: Codec | None, custom: CustomFilters | None = None) -> None:
+    def __init__(
+        self, catalog: Catalog, codec: Codec | None, custom: CustomFilters | None = None, gpg: Gpg | None = None
+    ) -> None:
+        """`codec` compresses what comes uncompressed; `gpg` encrypts everything but timeline histories."""
         self._catalog = catalog
         self._codec = codec
         self._custom = custom
+        self._gpg = gpg
         self._swept: set[str] = set()
         self._open: set[str] = set()
         self._guard = threading.Lock()
@@ -46,12 +56,18 @@ class Staging:
     def prepare(self, found: Found) -> Prepared:
         """Judge a file and, if it enters, write its durable temporary; a file that vanished or cannot be read is left.
 
-        Raises OSError when the archive cannot be written to, CodecError when a codec does not work here.
+        A file whose archived namesake is encrypted and cannot be read here is left too: nothing tells whether it is the
+        same. Raises OSError when the archive cannot be written to, CodecError or EncryptionError when a codec or gpg
+        does not work here.
         """
         final_path = self._catalog.layout.wal_path(found.name)
         try:
             inspection = inspect(found, self.cluster, self._custom)
-            archived = self._compare(found.path, final_path)
+            try:
+                archived = self._compare(found.path, final_path)
+            except EncryptionError as error:
+                reason = f"it cannot be compared with the archived file of its name: {error.message} {error.hint}"
+                return Prepared(found, Decision.LEAVE, final_path, (reason.strip(),), failed=True)
             judgement = admit(
                 Evidence(inspection.defects, inspection.short, archived, max(0.0, timestamp() - found.time))
             )
@@ -91,19 +107,27 @@ class Staging:
         if not os.path.lexists(final_path):
             return None
         try:
-            return same_content(path, final_path, self._custom)
-        except CodecError:
+            return is_same(path, final_path, self._custom, self._catalog.wal_digests)
+        except (CodecError, DamagedMessage):
             # The file of the queue was read to its end before: it is the archived one that is damaged.
             return False
 
     def _stage(self, found: Found, inspection: Inspection, final_path: str) -> Prepared:
-        if self._codec is None or inspection.compression is not None:
+        codec = self._codec if inspection.compression is None else None
+        compression = codec.name if codec is not None else inspection.compression
+        # Timelines are looked up without a passphrase, by the original too; and a history has no data in it.
+        gpg = None if found.name.endswith(".history") else self._gpg
+        if codec is None and gpg is None:
             path = self._share(found, final_path)
-            wal = WalFile(found.name, found.size, found.time, inspection.compression)
         else:
-            path = self._write(found, final_path, self._codec)
-            wal = WalFile(found.name, os.stat(path).st_size, found.time, self._codec.name)
-        return Prepared(found, Decision.ARCHIVE, final_path, temporary=path, wal=wal)
+            path = self._write(found, final_path, codec, gpg)
+        digest = None
+        if gpg is not None:
+            content = digest_of_content(found.path, self._custom)
+            digest = WalDigest(found.name, content, digest_of_file(path))
+        size = os.stat(path).st_size
+        wal = WalFile(found.name, size, found.time, compression, gpg.name if gpg is not None else None)
+        return Prepared(found, Decision.ARCHIVE, final_path, temporary=path, wal=wal, digest=digest)
 
     def _share(self, found: Found, final_path: str) -> str:
         """Archive the very file, if nobody but us may write to it through another name or an open descriptor."""
@@ -114,15 +138,17 @@ class Staging:
                 return path
         return self._write(found, final_path, None)
 
-    def _write(self, found: Found, final_path: str, codec: Codec | None) -> str:
+    def _write(self, found: Found, final_path: str, codec: Codec | None, gpg: Gpg | None = None) -> str:
         with durable.Temporary(final_path, 0o600) as temporary:
             # First of all: on a full disk even discarding may fail, and the file has to go all the same.
             self._remember(temporary.path)
-            if codec is None:
-                with open(found.path, "rb") as source:
-                    copy_stream(source, temporary.file.write)
+            file = cast(BinaryIO, temporary.file)
+            if gpg is None:
+                _encode(found.path, codec, file)
             else:
-                codec.encode_file(found.path, cast(BinaryIO, temporary.file))
+                # What is encrypted goes through pipes: no plaintext is written here.
+                with gpg.encrypting(file) as stream:
+                    _encode(found.path, codec, stream)
             temporary.file.flush()
             temporary.set_mode(found.mode)
             temporary.set_times(found.time)
@@ -141,3 +167,11 @@ class Staging:
                 durable.make_directory(directory)
                 durable.sweep_temporaries(directory)
                 self._swept.add(directory)
+
+
+def _encode(path: str, codec: Codec | None, target: BinaryIO) -> None:
+    if codec is not None:
+        codec.encode_file(path, target)
+        return
+    with open(path, "rb") as source:
+        copy_stream(source, target.write)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from barman.check.check import Outcome, check, failed, passed
-from barman.errors import BarmanError, TransportError
-from barman.process import find_programs, run
+from barman.errors import BarmanError
+from barman.process import find_program
 from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,15 +29,12 @@ def encryption(context: CheckContext) -> Outcome:
 
 
 def _try_gpg(context: CheckContext) -> Outcome:
-    """Encrypt a few bytes through pipes: no plaintext is written anywhere."""
-    programs = find_programs(["gpg", "gpg2"], context.server.search_path)
-    if not programs:
-        return failed("gpg not found: install it, or set 'path_prefix'")
-    argv = [programs[0], "--batch", "--yes", "--no-tty", "--trust-model", "always"]
-    argv += ["--recipient", str(context.config.encryption_key_id), "--encrypt"]
+    """Encrypt a few bytes and, if a passphrase command is configured, decrypt them; nothing is written."""
+    from barman.server.filters import gpg_of
+
     try:
-        run(argv, env=context.server.environment, stdin=b"barman", deadline=context.deadline)
-    except TransportError as error:
+        gpg_of(context.config).try_out()
+    except BarmanError as error:
         return failed(f"encryption test failed. Check the log file for more details: {error.message}")
     return passed("encryption test succeeded")
 
@@ -58,12 +55,15 @@ def compression_settings(context: CheckContext) -> Outcome:
     config = context.config
     if not config.compression:
         return passed()
-    from barman.compression.codec import CustomFilters, find_codec
+    from barman.compression.codec import find_codec
+    from barman.server.filters import configured_filters
 
     try:
-        custom = CustomFilters.from_options(
-            config.custom_compression_filter, config.custom_decompression_filter, config.custom_compression_magic
-        )
+        custom = configured_filters(config)
+        if config.compression == "custom":
+            custom.require_both()
+        if config.compression == "pigz" and find_program(["pigz"], context.server.search_path) is None:
+            return failed("pigz not found: install it, or set 'path_prefix'")
         find_codec(config.compression, level=config.compression_level, custom=custom, env=context.server.environment)
     except BarmanError as error:
         return failed(error.message)

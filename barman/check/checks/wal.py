@@ -151,15 +151,16 @@ def _damaged(context: CheckContext, newest: BackupInfo) -> Outcome | None:
         if file.size == full or file.compression or file.encryption or not is_segment_name(file.name):
             continue
         stored = context.catalog.wals.find(file.name)
-        if stored is not None and stored.size < full and _is_plain(stored.path):
+        if stored is not None and stored.size < full and _is_plain(context, stored.path):
             return failed(f"{stored.path} has {stored.size} bytes instead of {full}", blocking=False)
     return None
 
 
-def _is_plain(path: str) -> bool:
+def _is_plain(context: CheckContext, path: str) -> bool:
     from barman.catalog.wal_content import recognise_file
+    from barman.server.filters import configured_filters
 
-    return recognise_file(path) == (None, None)
+    return recognise_file(path, configured_filters(context.config)) == (None, None)
 
 
 @check("WAL index", applies=_on_disk, blocking=False)

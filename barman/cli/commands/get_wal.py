@@ -110,13 +110,10 @@ def _send_series(source: WalSource, args: argparse.Namespace, delivery: Delivery
 
 
 def _source(server: Server) -> WalSource:
-    from barman.compression.codec import CustomFilters
+    from barman.server.filters import configured_filters
     from barman.wal.get_wal import WalSource
 
-    config, catalog = server.config, server.catalog
-    custom = CustomFilters.from_options(
-        config.custom_compression_filter, config.custom_decompression_filter, config.custom_compression_magic
-    )
+    catalog, custom = server.catalog, configured_filters(server.config)
     client = os.environ.get("SSH_CONNECTION", "").split(" ")[0]
     caller = f" (SSH host: {client})" if client else ""
     return WalSource(server.name, catalog.layout, catalog.wals, custom, caller)

@@ -21,15 +21,11 @@ def run(args: argparse.Namespace, context: Context) -> None:
     """Rebuild the index of each server; the live one stays in place until the new one is durable."""
 
     def rebuild(server: Server) -> None:
-        from barman.compression.codec import CustomFilters
         from barman.output.views.wals import rebuild_line
+        from barman.server.filters import configured_filters
 
-        config = server.config
-        custom = CustomFilters.from_options(
-            config.custom_compression_filter, config.custom_decompression_filter, config.custom_compression_magic
-        )
         context.reporter.info(f"Rebuilding xlogdb for server {server.name}")
-        result = server.catalog.xlogdb.rebuild(context.reporter, custom)
+        result = server.catalog.xlogdb.rebuild(context.reporter, configured_filters(server.config))
         context.reporter.info(rebuild_line(result))
 
     context.each(args.server_name, rebuild, inactive="skip", disabled="error")
