@@ -30,6 +30,7 @@ def run(args: argparse.Namespace, context: Context) -> None:
     server = context.server(args.server_name)
     if server is None:
         return
+    server.catalog.ensure_directories()  # the archive of a server that nobody has used yet is empty, not unreadable
     reason = judge_archive(_known_files(server.catalog, args.timeline), args.timeline)
     context.reporter.emit(WalArchiveCheck(server.name, reason))
     if reason is not None:

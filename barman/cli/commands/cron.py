@@ -66,7 +66,10 @@ def _finish_config_changes(context: Context) -> None:
 
 def _show(context: Context) -> None:
     """Show what a run would do now."""
+    from barman.config.queue import is_pending
     from barman.cron.dry_run import plan_cron
 
     change_nothing(context)
+    if is_pending(context.settings.barman.config_changes_queue):
+        context.reporter.info("Changes of the configuration wait in the queue: the run begins with them")
     context.each(["all"], lambda server: context.reporter.emit(plan_cron(server)))

@@ -164,6 +164,17 @@ def test_cron_applies_what_waits_before_it_looks_at_the_servers(home):
     assert json.loads(queue.read_text()) == []
 
 
+def test_a_dry_run_of_cron_tells_that_changes_wait_and_leaves_them(home):
+    change = {"key": "active", "value": "no", "config_file": str(home.config_file)}
+    queue = home.directory / "cfg_changes.queue"
+    queue.write_text(json.dumps([{"section": "main", "changes_set": [change]}]))
+    before = queue.read_bytes(), home.config_file.read_bytes()
+    done = home.run("cron", "--dry-run")
+    assert done.rc == 0, done.said
+    assert done.out.startswith("Changes of the configuration wait in the queue")
+    assert (queue.read_bytes(), home.config_file.read_bytes()) == before
+
+
 def test_cron_tells_what_cannot_be_applied_and_serves_the_servers_all_the_same(home):
     change = {"key": "active", "value": "perhaps", "config_file": str(home.config_file)}
     (home.directory / "cfg_changes.queue").write_text(json.dumps([{"section": "main", "changes_set": [change]}]))

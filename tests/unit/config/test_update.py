@@ -166,6 +166,14 @@ def test_a_link_stays_one_and_permissions_stay(place: Place) -> None:
     assert real.stat().st_mode & 0o777 == 0o640
 
 
+def test_a_request_is_judged_by_what_the_files_say_now(place: Place) -> None:
+    earlier = ConfigUpdater(place.settings, {})
+    place.update(model("new", cluster="a"))
+    reporter = MemoryReporter()
+    assert earlier.update(json.dumps([server("new", archiver="on")]), reporter) == ()
+    assert "'new' is a model, not a server" in said(reporter, "error")[0]
+
+
 SAME_PATH = "backup_directory"
 REFUSED: list[tuple[Callable[[Path], object], str]] = [
     (lambda _: 1, "it is not a JSON object"),
