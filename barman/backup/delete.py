@@ -27,6 +27,7 @@ from barman.typing import TYPE_CHECKING
 from barman.units import format_age
 from barman.values import dataclass, replace
 from barman.wal.removal import permit_removal, remove_unneeded_wals
+from barman.wal.restorable import judged
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -74,7 +75,11 @@ def delete_backup(server: Server, backup_id: BackupId, reporter: Reporter) -> De
     try:
         with catalog.locks.backup():
             settle(catalog, reporter, holder, hooks, except_for=backup_id)
-            plan = plan_deletion(catalog.snapshot(), backup_id, server.config.minimum_redundancy)
+            view = catalog.snapshot()
+            if server.config.minimum_redundancy:
+                # Backups that claim to be good and cannot be restored are no redundancy.
+                view = judged(catalog, view)
+            plan = plan_deletion(view, backup_id, server.config.minimum_redundancy)
             return carry_out(catalog, plan, reporter, hooks)
     except BackupInUse as error:
         reporter.error(error.message)

@@ -69,7 +69,10 @@ def _redundancy(view: CatalogView, backup_id: BackupId, required: int) -> list[s
     info = view.backups.get(backup_id)
     if info is None or not info.counts_for_redundancy:
         return []
-    present = view.redundancy()
+    # By the records, so that an archive which is not there makes nothing free; and by what can be restored.
+    present = sum(other.counts_for_redundancy for other in view.backups.values())
+    if view.counts(info):
+        present = view.redundancy()
     if present > required:
         return []
     return [_skipping(view, backup_id, f"minimum redundancy requires {required} backups, {present} are present")]
@@ -77,6 +80,6 @@ def _redundancy(view: CatalogView, backup_id: BackupId, required: int) -> list[s
 
 def _last_good(view: CatalogView, backup_id: BackupId) -> list[str]:
     info = view.backups.get(backup_id)
-    if info is None or not info.counts_for_redundancy or view.redundancy() > 1:
+    if info is None or not view.counts(info) or view.redundancy() > 1:
         return []
     return [_skipping(view, backup_id, "it is the last backup that can be restored")]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from barman.backup.delete_plan import DeletionPlan, plan_deletion
 from barman.backup.expire import read_policy, retention_rules
-from barman.backup.retention_plan import retention_steps, without
+from barman.backup.retention_plan import plan_tiers, retention_steps, with_tiers, without
+from barman.backup.retention_view import retention_view
+from barman.errors import CatalogError, ConfigError
 from barman.typing import TYPE_CHECKING
 from barman.values import dataclass, replace
 from barman.wal.expire import gather_needs
@@ -58,6 +60,8 @@ def plan_delete(server: Server, backup_id: BackupId) -> DryRun:
     catalog = server.catalog
     simulation = _Simulation(catalog)
     simulation.resume(except_for=backup_id)
+    if server.config.minimum_redundancy:
+        simulation.judge()
     plan = plan_deletion(simulation.view, backup_id, server.config.minimum_redundancy)
     simulation.carry_out(plan)
     return simulation.result(_busy(server))
@@ -75,7 +79,14 @@ def plan_retention(server: Server) -> DryRun:
         found = next(iter(simulation.view.corrupt.values()))
         note = f"retention is suspended, no backup is deleted while a record cannot be read: {found.message}"
         return simulation.result((*_busy(server), note))
-    for step in retention_steps(lambda: simulation.view, retention_rules(server, policy)):
+    try:
+        rules = retention_rules(server, policy)
+        simulation.judge()
+    except (CatalogError, ConfigError) as error:
+        note = f"retention is suspended, no backup is deleted: {error.message}"
+        return simulation.result((*_busy(server), note))
+    simulation.view = with_tiers(simulation.view, plan_tiers(simulation.view, rules))
+    for step in retention_steps(lambda: simulation.view, rules):
         blocked = f"{step.blocked_by} depends on it and is not obsolete" if step.blocked_by else ""
         simulation.carry_out(step.plan, blocked)
     return simulation.result(_busy(server))
@@ -89,6 +100,10 @@ class _Simulation:
         self.view: CatalogView = catalog.snapshot()
         self._deletions: list[PlannedDeletion] = []
         self._removed: set[str] = set()
+
+    def judge(self) -> None:
+        """Look which backups can be restored, and what tiers keep. Raises CatalogError."""
+        self.view = retention_view(self._catalog, self.view)
 
     def resume(self, except_for: str = "") -> None:
         """Finish the deletions that were interrupted; the operator's later word, a keep, ends one."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from barman import clock
 from barman.backup.dead_runs import last_backup_holder
 from barman.backup.delete import BackupInUse, carry_out, settle
-from barman.backup.retention_plan import RetentionRules, retention_steps
-from barman.errors import BackupError, ConfigError, HookAborted, LockBusy
+from barman.backup.retention_plan import RetentionRules, plan_tiers, retention_steps
+from barman.backup.retention_view import read_tiers, retention_view
+from barman.errors import BackupError, CatalogError, ConfigError, HookAborted, LockBusy
 from barman.hooks.hooks import Hooks
 from barman.logs import Log
 from barman.retention.policy import parse
@@ -24,31 +25,38 @@ _LOG = Log(__name__)
 def apply_retention(server: Server, reporter: Reporter) -> list[str]:
     """Delete the backups that the policy of the server no longer needs, and return their ids.
 
-    Nothing is deleted while a record cannot be read. Kept backups, the last good backup, and what minimum redundancy
-    demands stay whatever the report says; records without data are left to the operator. A busy server is left to the
-    next run. One backup that cannot be deleted is reported and does not stop the others.
+    Nothing is deleted while a record, the WAL archive or the tiers cannot be read. Kept backups, the last good backup,
+    and what minimum redundancy demands stay whatever the report says; records without data are left to the operator. A
+    busy server is left to the next run. One backup that cannot be deleted is reported and does not stop the others.
     """
     policy = read_policy(server)
     if policy is None:
         return []
-    view = server.catalog.snapshot()
+    try:
+        rules = retention_rules(server, policy)
+        view = retention_view(server.catalog)
+    except (CatalogError, ConfigError) as error:
+        reporter.warning(f"retention of server {server.name} is suspended, no backup is deleted: {error.message}")
+        return []
     _warn_of_orphans(server, view, reporter)
-    rules = retention_rules(server, policy)
-    if not rules.obsolete(view) and not view.deleting:
+    changes = plan_tiers(view, rules)
+    if not (rules.obsolete(view) or view.deleting or changes.hold or changes.release):
         return []
     if view.corrupt:
         found = next(iter(view.corrupt.values()))
-        reporter.warning(
-            f"retention of server {server.name} is suspended, no backup is deleted while a record cannot be read: "
-            f"{found.message}"
-        )
+        reason = f"no backup is deleted while a record cannot be read: {found.message}"
+        reporter.warning(f"retention of server {server.name} is suspended, {reason}")
         return []
     holder = last_backup_holder(server.catalog)
     try:
         with server.catalog.locks.backup():
             hooks = Hooks(server, reporter)
             settle(server.catalog, reporter, holder, hooks)
+            _apply_tiers(server, rules, reporter)
             return _delete_obsolete(server, rules, reporter, hooks)
+    except CatalogError as error:
+        reporter.warning(f"retention of server {server.name} is suspended: {error.message}")
+        return []
     except LockBusy as error:
         if error.path != server.catalog.layout.lock("backup"):
             raise
@@ -69,13 +77,37 @@ def read_policy(server: Server) -> RetentionPolicy | None:
 
 
 def retention_rules(server: Server, policy: RetentionPolicy) -> RetentionRules:
-    """What the backups of a server are judged by, now."""
-    return RetentionRules(policy, server.config.minimum_redundancy, clock.now(), server.catalog.backups.find_orphans)
+    """What the backups of a server are judged by, now. Raises ConfigError for tiers that cannot be read."""
+    return RetentionRules(
+        policy,
+        server.config.minimum_redundancy,
+        clock.now(),
+        server.catalog.backups.find_orphans,
+        read_tiers(server.config),
+    )
+
+
+def _apply_tiers(server: Server, rules: RetentionRules, reporter: Reporter) -> None:
+    """Set and remove the keep annotations of the tiers; a backup in use is left to the next run."""
+    keep, locks = server.catalog.keep, server.catalog.locks
+    changes = plan_tiers(retention_view(server.catalog), rules)
+    for backup_id in (*changes.hold, *changes.release):
+        try:
+            # Not shared, as `keep` takes it: the operator's word comes before or after, and is never undone.
+            with locks.backup_id(backup_id):
+                if backup_id in changes.hold:
+                    keep.hold(backup_id)
+                    reporter.info(f"Keeping backup {backup_id} of server {server.name} for its retention tiers")
+                elif keep.tiered([backup_id]):
+                    keep.release(backup_id)
+                    reporter.info(f"Backup {backup_id} of server {server.name} is in no retention tier any more")
+        except LockBusy:
+            _LOG.info("backup %s of server %s is in use: its tier is left to the next run", backup_id, server.name)
 
 
 def _delete_obsolete(server: Server, rules: RetentionRules, reporter: Reporter, hooks: Hooks) -> list[str]:
     deleted: list[str] = []
-    for step in retention_steps(server.catalog.snapshot, rules):
+    for step in retention_steps(lambda: retention_view(server.catalog), rules):
         backup_id = step.backup_id
         if step.blocked_by is not None:
             reporter.warning(

@@ -7,6 +7,7 @@ from disk, the dry run from memory, where `without` has carried out the step bef
 from __future__ import annotations
 
 from barman.backup.delete_plan import DeletionPlan, plan_deletion
+from barman.catalog.backup_info import BackupStatus
 from barman.catalog.view import CatalogView
 from barman.retention.report import RetentionStatus, report
 from barman.typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from barman.catalog.backup_id import BackupId
     from barman.catalog.backup_info import BackupInfo
     from barman.retention.policy import RetentionPolicy
+    from barman.retention.tiers import Tier
+
+_STANDALONE = "standalone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,49 @@ class RetentionRules:
     minimum_redundancy: int
     now: datetime
     find_orphans: Callable[[Iterable[BackupInfo]], list[BackupId]]
+    tiers: tuple[Tier, ...] = ()
+
+    def report(self, view: CatalogView) -> dict[BackupId, str]:
+        """What the policy and the tiers say of every backup."""
+        return report(view, self.policy, self.minimum_redundancy, self.now, self.tiers)
 
     def obsolete(self, view: CatalogView) -> list[BackupId]:
         """What may go by the policy, oldest first; orphans are not among them."""
-        statuses = report(view, self.policy, self.minimum_redundancy, self.now)
+        statuses = self.report(view)
         orphans = frozenset(self.find_orphans(view.backups.values()))
         return [i for i in sorted(statuses) if statuses[i] == RetentionStatus.OBSOLETE and i not in orphans]
+
+
+@dataclass(frozen=True, slots=True)
+class TierChanges:
+    """What tiers begin to keep, and what they keep no more; oldest first."""
+
+    hold: tuple[BackupId, ...] = ()
+    release: tuple[BackupId, ...] = ()
+
+
+def plan_tiers(view: CatalogView, rules: RetentionRules) -> TierChanges:
+    """Which keep annotations a run sets and removes before it deletes anything.
+
+    A tier is carried out as `keep --target standalone`: what the policy would delete and a tier wants is kept, with the
+    WAL from its begin to its end. An annotation of the operator's is never touched.
+    """
+    statuses = rules.report(view)
+    archived = {
+        backup_id
+        for backup_id, word in statuses.items()
+        if word == RetentionStatus.KEEP_STANDALONE
+        and view.backups[backup_id].status == BackupStatus.DONE
+        and (backup_id not in view.keep or backup_id in view.tiered)
+    }
+    return TierChanges(tuple(sorted(archived - view.tiered)), tuple(sorted(view.tiered - archived)))
+
+
+def with_tiers(view: CatalogView, changes: TierChanges) -> CatalogView:
+    """The catalog when these changes are made."""
+    kept = {backup_id: target for backup_id, target in view.keep.items() if backup_id not in changes.release}
+    kept.update((backup_id, _STANDALONE) for backup_id in changes.hold)
+    return replace(view, keep=kept, tiered=(view.tiered | set(changes.hold)) - set(changes.release))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +115,6 @@ def without(view: CatalogView, gone: Collection[BackupId]) -> CatalogView:
         keep={backup_id: target for backup_id, target in view.keep.items() if backup_id not in gone},
         corrupt={backup_id: error for backup_id, error in view.corrupt.items() if backup_id not in gone},
         deleting=view.deleting - frozenset(gone),
+        unrestorable={backup_id: why for backup_id, why in view.unrestorable.items() if backup_id not in gone},
+        tiered=view.tiered - frozenset(gone),
     )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from barman import clock
 from barman.backup.dry_run import DryRun, plan_retention
-from barman.backup.expire import read_policy
+from barman.backup.expire import read_policy, retention_rules
+from barman.backup.retention_plan import plan_tiers, with_tiers
+from barman.backup.retention_view import read_tiers, retention_view
 from barman.catalog.backup_info import DEFAULT_SEGMENT_SIZE, BackupStatus
 from barman.catalog.wal_runs import read_runs
+from barman.errors import CatalogError, ConfigError
 from barman.postgres.wal_name import WalSegment
 from barman.retention.reasons import explain
 from barman.retention.report import report
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from barman.catalog.backup_id import BackupId
     from barman.catalog.view import CatalogView
     from barman.postgres.wal_run import Run
+    from barman.retention.policy import RetentionPolicy
+    from barman.retention.tiers import Tier
     from barman.server.server import Server
 
 
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
 class BackupVerdict:
     """One backup: the word of the retention report, why, and whether the next run deletes it.
 
-    `held` is why it stays although it is obsolete; `broken` why it cannot be restored, which no policy looks at.
+    `held` is why it stays although it is obsolete; `broken` why it cannot be restored: no policy counts it then.
     """
 
     backup_id: str
@@ -62,36 +67,59 @@ class RetentionReport:
     next_run: DryRun
     unreadable: tuple[tuple[str, str], ...] = ()
     explain: bool = False
+    tiers: str | None = None
 
 
 def read_retention(server: Server, *, explain: bool = False) -> RetentionReport:
     """What the policy of a server says now, and what the next run of cron deletes."""
-    view = server.catalog.snapshot()
+    view, tiers = _judged(server)
     policy = read_policy(server)
     run = plan_retention(server)
     return RetentionReport(
         server_name=server.name,
         policy=None if policy is None else str(policy),
         minimum_redundancy=server.config.minimum_redundancy,
-        backups=tuple(_backups(server, view, run)),
-        wal=tuple(_wal(server, view, run)),
+        backups=tuple(_backups(server, view, tiers, run)),
+        wal=tuple(_wal(server, _as_next_run(server, view, policy, tiers), run)),
         next_run=run,
         unreadable=tuple((str(backup_id), error.message) for backup_id, error in view.corrupt.items()),
         explain=explain,
+        tiers=", ".join(str(tier) for tier in tiers or ()) or server.config.retention_tiers,
     )
 
 
-def _backups(server: Server, view: CatalogView, run: DryRun) -> Iterator[BackupVerdict]:
+def _judged(server: Server) -> tuple[CatalogView, tuple[Tier, ...] | None]:
+    """The catalog and the tiers; None when one of them cannot be told, which the notes of the next run say."""
+    view = server.catalog.snapshot()
+    try:
+        return retention_view(server.catalog, view), read_tiers(server.config)
+    except (CatalogError, ConfigError):
+        return view, None
+
+
+def _as_next_run(
+    server: Server, view: CatalogView, policy: RetentionPolicy | None, tiers: tuple[Tier, ...] | None
+) -> CatalogView:
+    """The catalog with what the tiers keep from the next run on: it decides which WAL is needed."""
+    if policy is None or tiers is None:
+        return view
+    return with_tiers(view, plan_tiers(view, retention_rules(server, policy)))
+
+
+def _backups(server: Server, view: CatalogView, tiers: tuple[Tier, ...] | None, run: DryRun) -> Iterator[BackupVerdict]:
     policy, now, minimum = read_policy(server), clock.now(), server.config.minimum_redundancy
-    statuses = {} if policy is None else report(view, policy, minimum, now)
-    reasons = explain(view, policy, minimum, now, statuses)
+    # Suspended: nothing is obsolete.
+    suspended = tiers is None
+    statuses = {} if policy is None or suspended else report(view, policy, minimum, now, tiers or ())
+    reasons = explain(view, None if suspended else policy, minimum, now, statuses, tiers or ())
     orphans = frozenset(server.catalog.backups.find_orphans(view.backups.values()))
     going = {backup_id for deletion in run.deletions if deletion.goes for backup_id in deletion.backup_ids}
     held = {deletion.target: deletion.reason for deletion in run.deletions if not deletion.goes}
-    windows = read_windows(server.catalog, view)
+    # The newest line that a backup leads to is the one that a restore follows.
+    lines = read_windows(server.catalog, view).lines
+    broken_by = {reach.backup_id: reach.reason for line in lines for reach in line.backups} | dict(view.unrestorable)
     for backup_id in view.ids:
-        reach = windows.reach_of(backup_id)
-        broken = reach.reason if reach is not None else ""
+        broken = broken_by.get(backup_id, "")
         reason = held.get(backup_id, "")
         if backup_id in orphans and backup_id not in view.deleting:
             reason = f"it has no data and is left alone: 'barman delete {server.name} {backup_id}' removes it"

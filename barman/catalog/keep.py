@@ -1,11 +1,11 @@
 """Keep annotations: backups that no retention policy and no deletion may touch."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from barman.catalog.backup_id import BackupId
 from barman.catalog.backup_info import BackupInfo, BackupStatus
-from barman.catalog.layout import KEEP_SUFFIX, Layout
+from barman.catalog.layout import KEEP_SUFFIX, TIER_SUFFIX, Layout
 from barman.errors import CatalogError
 from barman.fs import durable
 from barman.typing import Final
@@ -70,6 +70,8 @@ class KeepStore:
         if target not in (FULL, STANDALONE):
             raise ValueError(f"keep target '{target}' is neither '{FULL}' nor '{STANDALONE}'")
         durable.make_directory(self._layout.meta_directory)
+        # The operator's word from here on, whoever kept the backup before.
+        durable.remove([self._layout.tier_marker(backup_id)])
         durable.write_atomic(self._layout.keep(backup_id), target)
         durable.remove([self._layout.legacy_keep(backup_id)])
 
@@ -77,6 +79,28 @@ class KeepStore:
         """Stop keeping the backup; nothing happens if it is not kept."""
         durable.remove([self._layout.legacy_keep(backup_id)])
         durable.remove([self._layout.keep(backup_id)])
+        durable.remove([self._layout.tier_marker(backup_id)])
+
+    # --- kept by a retention tier
+
+    def hold(self, backup_id: str) -> None:
+        """Keep a backup `standalone` for a retention tier, durably; one that is kept already is left as it is.
+
+        The marker comes first: a marker without an annotation means nothing, the other way round the backup would be
+        kept for ever.
+        """
+        if self.get(backup_id) is not None:
+            return
+        durable.make_directory(self._layout.meta_directory)
+        durable.write_atomic(self._layout.tier_marker(backup_id), b"")
+        durable.write_atomic(self._layout.keep(backup_id), STANDALONE)
+
+    def tiered(self, kept: Collection[BackupId]) -> frozenset[BackupId]:
+        """Those of the kept backups whose annotation a tier has set."""
+        if not kept:
+            return frozenset()
+        names = _names(self._layout.meta_directory)
+        return frozenset(backup_id for backup_id in kept if f".{backup_id}{TIER_SUFFIX}" in names)
 
     def _migrate(self, backup_id: str) -> None:
         new, old = self._layout.keep(backup_id), self._layout.legacy_keep(backup_id)

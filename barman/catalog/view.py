@@ -15,6 +15,9 @@ class CatalogView:
 
     `deleting` are the ids whose data are being removed (our marker, record or not); `upstream_deleting` those which
     the original meant to delete: its marker is also left by a deletion that a hook vetoed.
+
+    What the records do not tell is empty in a plain snapshot: `unrestorable` says why backups whose record is DONE
+    cannot be restored (`wal.restorable` looks), `tiered` are those that are kept because a retention tier wanted them.
     """
 
     backups: Mapping[BackupId, BackupInfo]
@@ -23,6 +26,8 @@ class CatalogView:
     server_name: str = ""
     deleting: frozenset[BackupId] = frozenset()
     upstream_deleting: frozenset[BackupId] = frozenset()
+    unrestorable: Mapping[BackupId, str] = field(default_factory=dict)
+    tiered: frozenset[BackupId] = frozenset()
 
     @property
     def ids(self) -> list[BackupId]:
@@ -62,7 +67,11 @@ class CatalogView:
 
     def redundancy(self) -> int:
         """How many backups count for minimum redundancy: DONE, and restorable alone."""
-        return sum(info.counts_for_redundancy for info in self.backups.values())
+        return sum(self.counts(info) for info in self.backups.values())
+
+    def counts(self, info: BackupInfo) -> bool:
+        """Whether minimum redundancy counts a backup, as far as this view can tell."""
+        return info.counts_for_redundancy and info.backup_id not in self.unrestorable
 
     def _nearest(self, statuses: Iterable[str], accept: Callable[[str], bool], *, newest: bool) -> BackupInfo | None:
         wanted = frozenset(statuses)

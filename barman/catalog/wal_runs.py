@@ -11,7 +11,7 @@ import os
 import re
 
 from barman import clock
-from barman.errors import BarmanError
+from barman.errors import BarmanError, CatalogError
 from barman.fs.durable import write_atomic
 from barman.postgres.wal_name import is_segment_name, segments_per_log
 from barman.postgres.wal_run import join_numbers, join_runs
@@ -34,46 +34,57 @@ _Signature = tuple[int, int]
 _Known = dict[str, "tuple[_Signature, Runs]"]
 
 
-def read_runs(layout: Layout, segment_size: int) -> dict[int, Runs]:
+def read_runs(layout: Layout, segment_size: int, *, strict: bool = False) -> dict[int, Runs]:
     """Every complete segment of the archive by timeline, numbered from position 0.
 
-    Names that cannot be of this segment size are left out. A directory that is missing or unreadable holds nothing.
+    Names that cannot be of this segment size are left out. A directory that is missing or unreadable holds nothing;
+    `strict` readers, who would delete something because of that, get a CatalogError instead.
     """
     known = _load(layout.wal_runs)
     seen: _Known = {}
     fresh = 0
     limit = clock.timestamp() * 1e9 - _SETTLED_NS
-    for name in _directories(layout.wals_directory):
+    for name in _directories(layout.wals_directory, strict):
         path = os.path.join(layout.wals_directory, name)
         try:
             facts = os.stat(path)
-        except OSError:
+        except OSError as error:
+            _require(not strict or isinstance(error, FileNotFoundError), error)
             continue
         signature = (facts.st_ino, facts.st_ctime_ns)
         before = known.get(name)
         if before is not None and before[0] == signature:
             seen[name] = before
             continue
+        try:
+            found = join_numbers(_segments(path, name))
+        except OSError as error:
+            # Not remembered: a disk that stumbles once must not make the directory empty until it changes.
+            _require(not strict or isinstance(error, FileNotFoundError), error)
+            continue
         settled = facts.st_ctime_ns < limit
-        seen[name] = (signature if settled else (0, 0), join_numbers(_segments(path, name)))
+        seen[name] = (signature if settled else (0, 0), found)
         fresh += settled
     if fresh >= _WORTH_SAVING:
         _save(layout.wal_runs, seen)
     return _by_timeline({name: runs for name, (_, runs) in seen.items()}, segments_per_log(segment_size))
 
 
-def _directories(root: str) -> list[str]:
+def _directories(root: str, strict: bool) -> list[str]:
     try:
         return sorted(name for name in os.listdir(root) if _HASH_DIRECTORY.match(name))
-    except OSError:
+    except OSError as error:
+        _require(not strict, error)
         return []
+
+
+def _require(tolerated: bool, error: OSError) -> None:
+    if not tolerated:
+        raise CatalogError(f"cannot read the WAL archive: {error.filename}: {error.strerror}") from error
 
 
 def _segments(path: str, directory: str) -> list[int]:
-    try:
-        names = os.listdir(path)
-    except OSError:
-        return []
+    names = os.listdir(path)
     return [int(name[16:], 16) for name in names if name.startswith(directory) and is_segment_name(name)]
 
 

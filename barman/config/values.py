@@ -274,6 +274,16 @@ def _parse_retention(text: str) -> str:
     return canonical
 
 
+def _parse_tiers(text: str) -> str:
+    from barman.errors import ConfigError
+    from barman.retention.tiers import parse_tiers
+
+    try:
+        return ", ".join(str(tier) for tier in parse_tiers(text))
+    except ConfigError as error:
+        raise ValueError(error.message) from None
+
+
 def _parse_magic(text: str) -> str:
     try:
         bytes.fromhex(text[2:] if text.startswith("0x") else "?")
@@ -324,3 +334,5 @@ TABLESPACE_LIMITS = Kind(lambda text: tablespace_rules(text)[0] or None, "list o
 # A text that is no policy is kept: `check` shows it, and nothing is deleted because of it.
 RETENTION = Kind(_parse_retention, "`REDUNDANCY N` or `RECOVERY WINDOW OF N {DAYS|WEEKS|MONTHS}`", empty=BLOCK)
 RETENTION.fallback = _same
+TIERS = Kind(_parse_tiers, "list of `N DAILY`, `N WEEKLY`, `N MONTHLY`, `N YEARLY`", empty=BLOCK)
+TIERS.fallback = _same

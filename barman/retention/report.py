@@ -1,11 +1,15 @@
 """What a retention policy says about every backup. Pure: nothing is deleted here.
 
 A backup counts when it is DONE and can be restored alone; an incremental shares the fate of the root of its chain.
-The age of a backup is that of its end. One deviation from the original: no policy makes the last good backup
-obsolete, where `REDUNDANCY 0` would delete it.
+The age of a backup is that of its end. Deviations from the original: no policy makes the last good backup obsolete,
+where `REDUNDANCY 0` would delete it; and a backup that `view.unrestorable` names counts for nothing, so that no older
+one goes because of it. It goes itself where it would go as a good one, not earlier.
+
+What a tier wants is never obsolete. The keep annotation that a tier has set (`view.tiered`) is its work, no wish of the
+operator: it is looked through.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from barman.catalog.backup_id import BackupId
@@ -13,6 +17,7 @@ from barman.catalog.backup_info import BackupInfo, BackupStatus
 from barman.catalog.chain import find_root
 from barman.catalog.view import CatalogView
 from barman.retention.policy import Redundancy, RetentionPolicy
+from barman.retention.tiers import Tier, wanted
 from barman.typing import Final
 
 
@@ -26,7 +31,7 @@ class RetentionStatus:
     KEEP_FULL: Final = "KEEP:FULL"
     KEEP_STANDALONE: Final = "KEEP:STANDALONE"
     NONE: Final = "-"
-    """Not DONE, or without a root: no policy applies."""
+    """Not DONE, without a root, or needed if only it could be restored: no policy counts it."""
 
 
 Report = dict[BackupId, str]
@@ -34,7 +39,9 @@ _Tree = list[BackupInfo]
 _Judged = tuple[_Tree, str, bool]
 
 
-def report(view: CatalogView, policy: RetentionPolicy, minimum_redundancy: int, now: datetime) -> Report:
+def report(
+    view: CatalogView, policy: RetentionPolicy, minimum_redundancy: int, now: datetime, tiers: Sequence[Tier] = ()
+) -> Report:
     """The status of every readable backup, by ascending id. `now` has a zone.
 
     What the report calls OBSOLETE may be deleted, provided that the view has no unreadable record.
@@ -45,11 +52,18 @@ def report(view: CatalogView, policy: RetentionPolicy, minimum_redundancy: int, 
     else:
         judged = _by_window(trees, view, policy.starts(now), minimum_redundancy)
     statuses: Report = {}
+    archive = wanted(view, tiers)
     for (root, *children), status, within in judged:
-        statuses[root.backup_id] = status
+        lost = root.backup_id in view.tiered and root.backup_id in view.unrestorable
+        if status == RetentionStatus.OBSOLETE and (root.backup_id in archive or lost):
+            # A chain is archived whole: each member is restored with what is below it. What a tier has kept and lost
+            # its WAL since is left to the operator: its data are there.
+            statuses.update((member.backup_id, RetentionStatus.KEEP_STANDALONE) for member in (root, *children))
+            continue
+        statuses[root.backup_id] = _unless_broken(root, status, view)
         for child in children:
             kept = None if status == RetentionStatus.NONE else _keep_of(child, view)
-            statuses[child.backup_id] = kept or _of_child(status, within)
+            statuses[child.backup_id] = kept or _unless_broken(child, _of_child(status, within), view)
     return {i: _unless_empty(view.backups[i], statuses) for i in sorted(view.backups)}
 
 
@@ -70,7 +84,12 @@ def _unless_empty(info: BackupInfo, statuses: Report) -> str:
     return statuses.get(info.backup_id, RetentionStatus.NONE)
 
 
-def _by_redundancy(trees: list[_Tree], view: CatalogView, wanted: int) -> Iterator[_Judged]:
+def _unless_broken(info: BackupInfo, status: str, view: CatalogView) -> str:
+    needed = status in (RetentionStatus.VALID, RetentionStatus.POTENTIALLY_OBSOLETE)
+    return RetentionStatus.NONE if needed and info.backup_id in view.unrestorable else status
+
+
+def _by_redundancy(trees: list[_Tree], view: CatalogView, required: int) -> Iterator[_Judged]:
     """Each tree with the status of its root, and whether that is among those that the policy wants."""
     counted = 0
     for tree in trees:
@@ -78,8 +97,8 @@ def _by_redundancy(trees: list[_Tree], view: CatalogView, wanted: int) -> Iterat
         if root.status != BackupStatus.DONE:
             yield tree, RetentionStatus.NONE, False
             continue
-        within = counted < wanted
-        counted += 1
+        within = counted < required
+        counted += root.backup_id not in view.unrestorable
         otherwise = RetentionStatus.VALID if within else RetentionStatus.OBSOLETE
         yield tree, _keep_of_tree(tree, view) or otherwise, within
 
@@ -96,13 +115,14 @@ def _by_window(
             continue
         if not covered:
             # The first backup that ended before the window is needed to recover to its start.
-            covered = start is not None and root.end_time is not None and root.end_time < start
+            good = root.backup_id not in view.unrestorable
+            covered = good and start is not None and root.end_time is not None and root.end_time < start
             otherwise = RetentionStatus.VALID
         elif counted < minimum_redundancy:
             otherwise = RetentionStatus.POTENTIALLY_OBSOLETE
         else:
             otherwise = RetentionStatus.OBSOLETE
-        counted += 1
+        counted += root.backup_id not in view.unrestorable
         yield tree, _keep_of_tree(tree, view) or otherwise, not covered
 
 
@@ -116,7 +136,7 @@ def _of_child(root_status: str, within: bool) -> str:
 
 def _keep_of(info: BackupInfo, view: CatalogView) -> str | None:
     target = view.keep.get(info.backup_id)
-    if target is None:
+    if target is None or info.backup_id in view.tiered:
         return None
     return RetentionStatus.KEEP_STANDALONE if target == "standalone" else RetentionStatus.KEEP_FULL
 
@@ -124,6 +144,6 @@ def _keep_of(info: BackupInfo, view: CatalogView) -> str | None:
 def _keep_of_tree(tree: _Tree, view: CatalogView) -> str | None:
     # Nobody can keep an incremental by command. Should its annotation exist all the same, the whole chain is needed.
     root, *children = tree
-    if any(child.backup_id in view.keep for child in children):
+    if any(_keep_of(child, view) for child in children):
         return RetentionStatus.KEEP_FULL
     return _keep_of(root, view)

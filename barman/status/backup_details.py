@@ -38,7 +38,7 @@ class BackupDetails:
 
 def show_backup(config: ServerConfig, catalog: Catalog, info: BackupInfo, view: CatalogView) -> BackupDetails:
     """Everything that the catalog knows about one backup. A damaged history file hides the timeline, no more."""
-    word = retention_words(config, view).get(info.backup_id, NOT_ENFORCED)
+    word = retention_words(config, catalog, view).get(info.backup_id, NOT_ENFORCED)
     info = as_listed(info, view)
     if not info.is_copy_done:
         return BackupDetails(config.name, info, word)

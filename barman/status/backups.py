@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from barman import clock
 from barman.catalog.backup_info import BackupInfo, BackupStatus
-from barman.errors import ConfigError
+from barman.errors import CatalogError, ConfigError
 from barman.typing import TYPE_CHECKING
 from barman.values import dataclass, replace
 
@@ -65,7 +65,7 @@ def list_backups(config: ServerConfig, catalog: Catalog, *, minimal: bool = Fals
     unreadable = tuple((backup_id, error.message) for backup_id, error in view.corrupt.items())
     if minimal:
         return BackupList(config.name, tuple(BackupRow(info) for info in infos), True, unreadable)
-    retention = retention_words(config, view)
+    retention = retention_words(config, catalog, view)
     # A server that has no backup yet may not even have directories.
     index = catalog.index() if any(info.is_copy_done for info in infos) else None
     rows: list[BackupRow] = []
@@ -88,18 +88,24 @@ def as_listed(info: BackupInfo, view: CatalogView) -> BackupInfo:
     return info
 
 
-def retention_words(config: ServerConfig, view: CatalogView) -> Mapping[BackupId, str]:
+def retention_words(config: ServerConfig, catalog: Catalog, view: CatalogView) -> Mapping[BackupId, str]:
     """The retention word of every backup; empty when no policy is enforced or it cannot be read."""
     if not config.retention_policy:
         return {}
+    from barman.backup.retention_view import read_tiers, retention_view
     from barman.retention.policy import parse
-    from barman.retention.report import report
+    from barman.retention.report import RetentionStatus, report
 
     try:
         policy = parse(str(config.retention_policy))
     except (ConfigError, ValueError):
         return {}
-    return dict(report(view, policy, config.minimum_redundancy, clock.now()))
+    try:
+        view, tiers = retention_view(catalog, view), read_tiers(config)
+    except (CatalogError, ConfigError):
+        # Retention is suspended: nothing is obsolete, and nothing is known to be enough.
+        return dict.fromkeys(view.backups, RetentionStatus.NONE)
+    return dict(report(view, policy, config.minimum_redundancy, clock.now(), tiers))
 
 
 def wal_stats(

@@ -22,5 +22,12 @@ class RetentionOptions(OptionSet):
     retention_policy: Option[str | None] = Option(
         values.RETENTION, None, "Which backups `cron` keeps; without it nothing is deleted.", GSM
     )
+    retention_tiers: Option[str | None] = Option(
+        values.TIERS,
+        None,
+        "Backups that stay as an archive when `retention_policy` needs them no more: the last one of each of the "
+        "newest days, weeks, months or years that have one, with its own WAL.",
+        GSM,
+    )
     retention_policy_mode = Option(values.fixed_kind("auto"), "auto", "`auto` is the only value.", GSM)
     wal_retention_policy = Option(values.fixed_kind("main"), "main", "`main` is the only value.", GSM)

@@ -23,6 +23,8 @@ class RetentionReportView:
         """Write the blocks."""
         write(f"Server {result.server_name}:")
         write(f"  Retention policy       : {result.policy or 'not enforced'}")
+        if result.tiers:
+            write(f"  Retention tiers        : {result.tiers}")
         write(f"  Minimum redundancy     : {result.minimum_redundancy}")
         if result.explain:
             _write_verdicts(result, write)
@@ -34,6 +36,7 @@ class RetentionReportView:
         """Everything, with reasons, under the name of the server."""
         found = {
             "retention_policy": result.policy,
+            "retention_tiers": result.tiers,
             "minimum_redundancy": result.minimum_redundancy,
             "backups": [
                 {

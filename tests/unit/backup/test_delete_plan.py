@@ -5,6 +5,7 @@ from barman.catalog.backup_id import BackupId
 from barman.catalog.backup_info import BackupInfo, BackupStatus
 from barman.catalog.view import CatalogView
 from barman.errors import CorruptRecord
+from barman.values import replace
 from tests.support.catalog_builder import make_info
 
 A, B, C = (BackupId(f"2026010{day}T000000") for day in (1, 2, 3))
@@ -76,3 +77,15 @@ def test_the_backup_whose_record_cannot_be_read_can_itself_be_deleted() -> None:
 def test_all_reasons_are_told_at_once() -> None:
     plan = plan_deletion(view(make_info(A), keep={A: "full"}, corrupt=B), A, 1)
     assert len(plan.refusals) == 3
+
+
+def test_neither_records_nor_what_can_be_restored_may_fall_below_the_minimum() -> None:
+    backups = view(make_info(A), make_info(B), make_info(C))
+    broken = replace(backups, unrestorable={C: "a hole"})
+    assert plan_deletion(broken, A, 2).refusals
+    assert not plan_deletion(broken, C, 2).refusals
+    assert not plan_deletion(broken, A, 1).refusals
+    nothing_there = replace(backups, unrestorable={A: "a hole", B: "a hole", C: "a hole"})
+    assert plan_deletion(nothing_there, A, 3).refusals
+    (reason,) = plan_deletion(replace(backups, unrestorable={B: "", C: ""}), A, 0, by_policy=True).refusals
+    assert "the last backup that can be restored" in reason

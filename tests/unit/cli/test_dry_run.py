@@ -96,10 +96,12 @@ def test_every_backup_and_every_range_of_wal_has_a_reason(home):
     assert f"backup {B} is deleted, 4.0 KiB" in lines
 
 
-def test_a_backup_that_counts_and_cannot_be_restored_is_named(home):
+def test_a_backup_that_cannot_be_restored_is_named_and_counts_for_nothing(home):
     os.unlink(home.catalog.layout.wal_path(segment(6)))
     found = json.loads(home.run("-f", "json", "retention", "main").out)["main"]["backups"]
     assert [item["not_restorable"] is None for item in found] == [True, True, False]
+    assert [item["retention_status"] for item in found] == ["OBSOLETE", "VALID", "-"]
+    assert [item["deleted_by_next_run"] for item in found] == [True, False, False]
     assert f"cannot be restored: WAL segment {segment(6)}" in home.run("retention", "--explain", "main").out
 
 
@@ -116,6 +118,7 @@ def test_a_window_explains_itself(tmp_path):
     now = datetime.now(timezone.utc)
     for days, number in ((30, 2), (20, 3), (10, 4), (3, 5)):
         add(home.catalog, (now - timedelta(days=days)).strftime("%Y%m%dT%H%M%S"), number)
+    archive_segments(home.catalog, 2, 5)
     reasons = [
         item["reason"] for item in json.loads(home.run("-f", "json", "retention", "main").out)["main"]["backups"]
     ]

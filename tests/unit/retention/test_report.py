@@ -20,8 +20,10 @@ def backup(age, **changes):
     return make_info(end.strftime("%Y%m%dT%H%M%S"), end_time=end, **changes)
 
 
-def view_of(infos, keep=None):
-    return CatalogView({info.backup_id: info for info in infos}, keep=keep or {})
+def view_of(infos, keep=None, broken=()):
+    return CatalogView(
+        {info.backup_id: info for info in infos}, keep=keep or {}, unrestorable=dict.fromkeys(broken, "a hole")
+    )
 
 
 def newest_first(found):
@@ -110,10 +112,37 @@ def test_a_done_backup_without_end_never_covers_the_start_of_the_window():
     assert newest_first(report(view_of(infos), WEEK, 0, NOW)) == [V, V, OB]
 
 
+@pytest.mark.parametrize(
+    ("policy", "minimum", "expected"),
+    [
+        (Redundancy(1), 0, [N, V, OB, OB]),
+        (Redundancy(3), 0, [N, V, V, V]),
+        (RecoveryWindow(3, "DAY"), 0, [N, V, OB, OB]),
+        (RecoveryWindow(3, "DAY"), 2, [N, V, PO, OB]),
+    ],
+)
+def test_a_backup_that_cannot_be_restored_counts_for_nothing(policy, minimum, expected):
+    infos = [backup(age) for age in (4, 5, 9, 20)]
+    assert newest_first(report(view_of(infos, broken=[infos[0].backup_id]), policy, minimum, NOW)) == expected
+
+
+def test_a_backup_that_cannot_be_restored_goes_where_it_would_go_as_a_good_one():
+    infos = [backup(age) for age in (1, 2, 3)]
+    assert newest_first(report(view_of(infos, broken=[infos[2].backup_id]), Redundancy(1), 0, NOW)) == [V, OB, OB]
+    assert newest_first(report(view_of(infos, broken=[infos[1].backup_id]), Redundancy(2), 0, NOW)) == [V, N, V]
+
+
+def test_where_nothing_can_be_restored_nothing_goes():
+    infos = [backup(age) for age in (1, 2, 30)]
+    every = [info.backup_id for info in infos]
+    assert newest_first(report(view_of(infos, broken=every), Redundancy(1), 0, NOW)) == [N, N, N]
+    assert newest_first(report(view_of(infos, broken=every), WEEK, 0, NOW)) == [N, N, N]
+
+
 # --- the oracle: the rules once more, written as sets instead of a walk
 
 
-def oracle(infos, keep, policy, minimum):
+def oracle(infos, keep, policy, minimum, broken=frozenset()):  # noqa: C901  the rules are
     by_id = {info.backup_id: info for info in infos}
 
     def root_of(info):
@@ -121,8 +150,8 @@ def oracle(infos, keep, policy, minimum):
             info = by_id.get(info.parent_backup_id)
         return info
 
-    good = sorted((i for i in infos if i.parent_backup_id is None and i.status == "DONE"), key=lambda i: i.backup_id)
-    newer = {info.backup_id: len(good) - 1 - position for position, info in enumerate(good)}
+    good = [i for i in infos if i.parent_backup_id is None and i.status == "DONE" and i.backup_id not in broken]
+    newer = {info.backup_id: sum(other.backup_id > info.backup_id for other in good) for info in infos}
     expected = {}
     for info in infos:
         root = root_of(info)
@@ -140,6 +169,8 @@ def oracle(infos, keep, policy, minimum):
             valid = not [i for i in older_than_window if i is not root]
             within = not older_than_window
             word = "VALID" if valid else ("OBSOLETE*" if rank < minimum else "OBSOLETE")
+        if word != "OBSOLETE" and info.backup_id in broken:
+            word = "-"
         tree = [i for i in infos if root_of(i) is root and i is not root]
         target = "full" if any(i.backup_id in keep for i in tree) else keep.get(root.backup_id)
         if info is root:
@@ -147,9 +178,9 @@ def oracle(infos, keep, policy, minimum):
         elif info.backup_id in keep:
             expected[info.backup_id] = f"KEEP:{keep[info.backup_id].upper()}"
         elif target == "full":
-            expected[info.backup_id] = "VALID"
+            expected[info.backup_id] = "-" if info.backup_id in broken else "VALID"
         elif target == "standalone":
-            expected[info.backup_id] = "VALID" if within else "OBSOLETE"
+            expected[info.backup_id] = ("-" if info.backup_id in broken else "VALID") if within else "OBSOLETE"
         else:
             expected[info.backup_id] = word
     return expected
@@ -173,7 +204,8 @@ def catalogs(draw):
     keep = {
         info.backup_id: draw(st.sampled_from(["full", "standalone"])) for info in infos if draw(st.integers(0, 5)) == 0
     }
-    return infos, keep
+    broken = draw(st.sets(st.sampled_from([i.backup_id for i in infos]), max_size=3)) if infos else set()
+    return infos, keep, draw(st.sampled_from([set(), broken]))
 
 
 POLICIES = st.builds(Redundancy, st.integers(0, 5)) | st.builds(RecoveryWindow, st.integers(0, 30), st.just("DAY"))
@@ -182,17 +214,25 @@ POLICIES = st.builds(Redundancy, st.integers(0, 5)) | st.builds(RecoveryWindow, 
 @settings(max_examples=200)
 @given(catalogs(), POLICIES, st.integers(0, 5))
 def test_the_report_equals_the_rules(catalog, policy, minimum):
-    infos, keep = catalog
-    assert report(view_of(infos, keep), policy, minimum, NOW) == oracle(infos, keep, policy, minimum)
+    infos, keep, broken = catalog
+    assert report(view_of(infos, keep, broken), policy, minimum, NOW) == oracle(infos, keep, policy, minimum, broken)
+
+
+@settings(max_examples=150)
+@given(catalogs(), POLICIES, st.integers(0, 5))
+def test_holes_only_ever_make_retention_delete_less(catalog, policy, minimum):
+    infos, keep, broken = catalog
+    with_holes, without = (report(view_of(infos, keep, bad), policy, minimum, NOW) for bad in (broken, ()))
+    assert {i for i in with_holes if with_holes[i] == OB} <= {i for i in without if without[i] == OB}
 
 
 @settings(max_examples=150)
 @given(catalogs(), POLICIES, st.integers(0, 5))
 def test_whatever_the_policy_enough_good_backups_stay(catalog, policy, minimum):
-    infos, keep = catalog
-    view = view_of(infos, keep)
+    infos, keep, broken = catalog
+    view = view_of(infos, keep, broken)
     found = report(view, policy, minimum, NOW)
-    good = [info for info in infos if info.counts_for_redundancy]
+    good = [info for info in infos if info.counts_for_redundancy and info.backup_id not in broken]
     stay = [info for info in good if found[info.backup_id] != "OBSOLETE"]
     assert len(stay) >= min(len(good), max(1, minimum))
     for backup_id in keep:
