@@ -150,6 +150,11 @@ def _newest_wals(server: Server) -> dict[str, Any]:
 
 
 def _this_host() -> dict[str, Any]:
+    return system_info()
+
+
+def system_info() -> dict[str, Any]:
+    """What this host and its programs are."""
     return {
         "barman_ver": barman.__version__,
         "kernel_ver": _answer(["uname", "-a"]),
