@@ -6,13 +6,16 @@ import os
 
 from barman import clock
 from barman.backup.formats import reasons_against_restore
+from barman.backup.retention_view import read_tiers
+from barman.backup.tar_files import find_archives
 from barman.catalog.backup_info import BackupStatus
 from barman.catalog.chain import walk_to_root
 from barman.check.check import Outcome, check, failed, passed
-from barman.errors import CatalogError, ConfigError
+from barman.errors import BackupError, CatalogError, ConfigError
 from barman.postgres.data_directory import CONTROL_FILE, TABLESPACE_LINKS
 from barman.typing import TYPE_CHECKING
 from barman.units import format_age, format_interval, format_size
+from barman.wal.restorable import judged
 
 if TYPE_CHECKING:
     from barman.catalog.backup_info import BackupInfo
@@ -31,7 +34,7 @@ def directories(context: CheckContext) -> Outcome:
 
 @check("retention policy settings")
 def retention_policy_settings(context: CheckContext) -> Outcome:
-    """The policy can be read; one that cannot deletes nothing."""
+    """Policy and tiers can be read; where one cannot, nothing is deleted."""
     text = context.config.retention_policy
     if not text:
         return passed()
@@ -41,6 +44,10 @@ def retention_policy_settings(context: CheckContext) -> Outcome:
         parse(str(text))
     except (ConfigError, ValueError):
         return failed(f"see log: '{text}' is not a retention policy")
+    try:
+        read_tiers(context.config)
+    except ConfigError as error:
+        return failed(error.message)
     return passed()
 
 
@@ -80,7 +87,12 @@ def failed_backups(context: CheckContext) -> Outcome:
 @check("minimum redundancy requirements", blocking=False)
 def minimum_redundancy(context: CheckContext) -> Outcome:
     """There are as many backups that can be restored alone as configured."""
-    have, expected = context.view.redundancy(), context.config.minimum_redundancy
+    expected = context.config.minimum_redundancy
+    try:
+        view = judged(context.catalog, context.view) if expected else context.view
+    except CatalogError as error:
+        return failed(error.message)
+    have = view.redundancy()
     return Outcome(have >= expected, f"have {have} non-incremental backups, expected at least {expected}")
 
 
@@ -114,11 +126,16 @@ def _dead_runs(context: CheckContext) -> list[BackupInfo]:
 
 
 def _missing_part(info: BackupInfo, context: CheckContext) -> str:
-    """A path without which a plain backup is refused by `restore`."""
-    if info.compression is not None or (info.mode or "").startswith("snapshot"):
+    """A path without which a backup is refused by `restore`. Raises BackupError."""
+    if (info.mode or "").startswith("snapshot"):
         return ""
     layout = context.catalog.layout
     data = layout.data_directory(info.backup_id)
+    if info.compression is not None:
+        found = find_archives(data)
+        wanted = (None, *(space.oid for space in info.tablespaces if os.path.isabs(space.location)))
+        lost = [oid for oid in wanted if oid not in found]
+        return os.path.join(data, f"{lost[0] or 'base'}.tar*") if lost and info.encryption is None else ""
     for tablespace in info.tablespaces:
         separate = layout.tablespace_directory(info.backup_id, tablespace.oid)
         if not os.path.isdir(separate) and not os.path.isdir(os.path.join(data, TABLESPACE_LINKS, str(tablespace.oid))):
@@ -138,7 +155,10 @@ def _problem_of(info: BackupInfo, context: CheckContext) -> str:
     data = context.catalog.layout.data_directory(info.backup_id)
     if not os.path.isdir(data):
         return f"backup {info.backup_id} is {info.status}, but its data are missing: {data}"
-    missing = _missing_part(info, context)
+    try:
+        missing = _missing_part(info, context)
+    except BackupError as error:
+        return f"backup {info.backup_id} is {info.status}, but {error.message}"
     if missing:
         return f"backup {info.backup_id} is {info.status}, but a part of it is missing: {missing}"
     try:
