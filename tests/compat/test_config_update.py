@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from barman.config.queue import Change, ChangeSet, write_queue
 from tests.support.fix_upstream import INACTIVE_SERVER, Upstream, write_config
 from tests.support.offline import run_here
 
@@ -95,6 +96,15 @@ def test_either_program_goes_on_where_the_other_one_stopped(both: Both) -> None:
         read = [both.servers(reader, home)["pg"]["config"]["slot_name"] for reader in ("ours", "theirs")]
         assert read[0] == read[1]
         assert read[0]["value"] == f"slot_{number}"
+
+
+def test_the_cron_of_the_original_finishes_what_we_queued(both: Both) -> None:
+    home = both.homes["ours"]
+    change = Change("description", "By the queue", str(home / ".barman.auto.conf"))
+    write_queue(str(home / "cfg_changes.queue"), [ChangeSet("pg", (change,))])
+    assert both.run("theirs", "ours", "cron")[0] == 0
+    assert both.servers("ours", "ours")["pg"]["config"]["description"]["value"] == "By the queue"
+    assert (home / "cfg_changes.queue").read_text() == "[]"
 
 
 def test_a_model_is_switched_with_the_same_words(both: Both) -> None:

@@ -97,7 +97,12 @@ def _add_wal(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="file name for the recovery settings (default: postgresql.auto.conf)",
     )
-    parser.add_argument("--recovery-option-port", metavar="PORT", type=at_least(1), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--recovery-option-port",
+        metavar="PORT",
+        type=at_least(1),
+        help="with get-wal on another host: the port of this host's sshd, for the restore_command that is written",
+    )
 
 
 def _add_places(parser: argparse.ArgumentParser) -> None:
@@ -124,8 +129,12 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--staging-location", choices=("local", "remote"), help="host of the staging path (no effect yet)"
     )
-    parser.add_argument("--local-staging-path", metavar="DIR", type=_absolute, help=argparse.SUPPRESS)
-    parser.add_argument("--recovery-staging-path", metavar="DIR", type=_absolute, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--local-staging-path", metavar="DIR", type=_absolute, help="deprecated: use --staging-path, which wins"
+    )
+    parser.add_argument(
+        "--recovery-staging-path", metavar="DIR", type=_absolute, help="deprecated, without effect: use --staging-path"
+    )
     parser.add_argument(
         "--combine-mode",
         choices=("copy", "link", "clone", "copy-file-range"),
