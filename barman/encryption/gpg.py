@@ -84,7 +84,7 @@ class Gpg:
         key_id = self.require_key()
         output.flush()
         argv = ["--compress-level", "0", "--no-auto-key-locate", "--trust-model", "always"]
-        with self._start([*argv, "--recipient", key_id, "--encrypt"], cast(BinaryIO, output)) as child:
+        with self._start([*argv, "--recipient", key_id, "--encrypt"], output) as child:
             broken = False
             try:
                 yield cast(BinaryIO, _Plain(child))

@@ -88,6 +88,8 @@ def archive_wal(
     try:
         run = _Run(server, reporter, quiet, hooks or archive_hooks_of(server, reporter))
         return run.run(whole=whole is not None)
+    except BrokenPipeError:
+        raise  # nobody reads what is said: no matter of the archive
     except OSError as error:
         raise _explain(error, server.name) from error
     finally:
