@@ -13,16 +13,20 @@ from barman.backup.tar_reader import DIRECTORY, FILE, TarReader
 from barman.compression.codec import find_codec
 from barman.errors import BackupError
 from barman.typing import TYPE_CHECKING, BinaryIO, cast
+from barman.units import format_size
 from barman.values import dataclass, field
 from barman.workers import is_abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from barman.catalog.backup_info import BackupInfo
+
 LABEL = "backup_label"
 _NAME = re.compile(r"(base|[1-9]\d{0,9})\.tar(|\.gz|\.lz4|\.zst)\Z")
 _CODECS = {"": "", ".gz": "gzip", ".lz4": "lz4", ".zst": "zstd"}
 _MAX_LABEL_BYTES = 1 << 20
+_TOLERANCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,22 @@ def find_archives(directory: str) -> dict[int | None, Archive]:
             raise BackupError(f"'{found[oid].path}' and '{path}' are archives of the same directory: remove one")
         found[oid] = Archive(path, oid, _CODECS[match[2]])
     return found
+
+
+def shrinkage(info: BackupInfo, directory: str) -> str:
+    """Return how the archives of a backup have become smaller than its record says; "" when they have not.
+
+    That one was cut is seen so without reading it. Small differences are none: sizes are counted in more than one way.
+    Raises OSError.
+    """
+    recorded = info.size
+    if recorded is None:
+        return ""
+    with os.scandir(directory) as found:
+        size = sum(entry.stat().st_size for entry in found if entry.is_file(follow_symlinks=False))
+    if size + _TOLERANCE >= recorded:
+        return ""
+    return f"its archives in '{directory}' have {format_size(size)}, {format_size(recorded)} were recorded"
 
 
 def require_readable(compression: str | None) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import posixpath
 
-from barman.backup.tar_files import find_archives, read_content, require_readable
+from barman.backup.tar_files import find_archives, read_content, require_readable, shrinkage
 from barman.errors import BackupError, BarmanError, CatalogError
 from barman.postgres import data_directory
 from barman.postgres.backup_manifest import read
@@ -110,6 +110,9 @@ def judge_archives(backup: BackupFacts, *, delta: bool) -> list[str]:
         require_readable(backup.info.compression)
     except BarmanError as error:
         refusals.append(f"{who} cannot be unpacked: {error.message}" + (f". {error.hint}" if error.hint else ""))
+    if backup.data is not None:
+        lost = shrinkage(backup.info, backup.data.root)
+        refusals += [f"{who} is damaged: {lost}"] if lost else []
     if delta:
         refusals.append(
             f"{who} is a tar archive, of which a delta restore cannot send only what differs: leave out "

@@ -87,11 +87,18 @@ def test_a_gzip_backup_is_told_verified_and_restored_and_one_that_was_spoilt_is_
     assert not (cluster.data / "tablespace_map").exists()
     assert not list(cluster.data.glob(".barman-unpack*"))
 
-    # An archive that was cut leaves nothing that starts; the same command finishes when it is whole again.
+    # An archive that was cut is not even begun with, as far as its size tells; otherwise it leaves nothing that starts,
+    # and the same command finishes when the archive is whole again.
     archive = data / "base.tar.gz"
     whole = archive.read_bytes()
     archive.write_bytes(whole[: len(whole) // 2])
     destination = pg_factory.scratch() / "again"
+    done = barman_home.run("restore", "main", info.backup_id, str(destination))
+    assert done.rc == 1
+    assert "is damaged: its archives in" in done.err
+    assert not destination.exists()
+    assert f"backup {info.backup_id} is DONE, but its archives in" in barman_home.run("check", "main").out
+    archive.write_bytes(whole[:-100])
     done = barman_home.run("restore", "main", info.backup_id, str(destination))
     assert done.rc == 1
     assert f"Failure copying base backup: cannot decompress '{archive}'" in done.err

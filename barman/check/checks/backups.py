@@ -7,7 +7,7 @@ import os
 from barman import clock
 from barman.backup.formats import reasons_against_restore
 from barman.backup.retention_view import read_tiers
-from barman.backup.tar_files import find_archives
+from barman.backup.tar_files import find_archives, shrinkage
 from barman.catalog.backup_info import BackupStatus
 from barman.catalog.chain import walk_to_root
 from barman.check.check import Outcome, check, failed, passed
@@ -161,6 +161,9 @@ def _problem_of(info: BackupInfo, context: CheckContext) -> str:
         return f"backup {info.backup_id} is {info.status}, but {error.message}"
     if missing:
         return f"backup {info.backup_id} is {info.status}, but a part of it is missing: {missing}"
+    lost = shrinkage(info, data) if info.compression is not None else ""
+    if lost:
+        return f"backup {info.backup_id} is {info.status}, but {lost}"
     try:
         chain = walk_to_root(info, context.view)
     except CatalogError as error:
