@@ -1,4 +1,4 @@
-"""What was combined inside a destination moves up, over what an unfinished restore left; nothing can be started before."""
+"""What was combined inside a destination moves up, over what an unfinished restore left, the control file last."""
 
 from __future__ import annotations
 
