@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -16,6 +17,7 @@ from barman.config.loader import Settings, load_settings
 from barman.config.update import ConfigUpdater, servers_concerned
 from barman.errors import ConfigError
 from barman.report import MemoryReporter
+from tests.support.needs import small_disk
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
 MAIN = """\
@@ -321,6 +323,23 @@ def test_a_damaged_queue_counts_as_empty_and_is_kept_for_looking(place: Place, c
     assert str(place.queue) in said(reporter, "warning")[0]
     assert Path(f"{place.queue}.damaged").read_text() == content
     assert place.finish()[0].lines == []
+
+
+def test_a_change_that_finds_the_disk_full_waits_for_room(place: Place) -> None:
+    with small_disk(place.extra.parent, "64k"):
+        place.restore()
+        fill = place.extra.parent / "fill"
+        with contextlib.suppress(OSError):
+            fill.write_bytes(bytes(128 * 1024))
+        reporter, changed = place.update(server("a", description="New"))
+        assert changed == ()
+        assert said(reporter, "error")[-1] == "Unable to process a set of changes. Exiting."
+        assert "No space left" in said(reporter, "error")[0]
+        assert place.extra.read_text() == EXTRA
+        assert sorted(os.listdir(place.extra.parent)) == ["a.conf", "fill"]
+        fill.unlink()
+        assert place.finish()[1] == ("a",)
+        assert place.settings.servers["a"].description == "New"
 
 
 def test_cron_leaves_a_busy_queue_to_its_holder(place: Place) -> None:
