@@ -15,7 +15,7 @@ from barman.config.loader import Settings, load_settings
 from tests.support.fix_upstream import Upstream, find_upstream
 
 # Not in 3.19, which the original here may be, or options of our own.
-NEW_OPTIONS = {"aws_sse_customer_key", "hook_script_timeout", "wal_hook_script_timeout"}
+NEW_OPTIONS = {"aws_sse_customer_key", "hook_script_timeout", "retention_tiers", "wal_hook_script_timeout"}
 
 MAIN = """
 [DEFAULT]
