@@ -30,7 +30,7 @@ def run(args: argparse.Namespace, context: Context) -> None:
     if not (args.status or args.release or args.target):
         context.reporter.error("one of the arguments -r/--release -s/--status --target is required")
         return
-    server = context.server(args.server_name)
+    server = context.server(args.server_name, inactive="skip", disabled="error")
     if server is None:
         return
     if args.status:

@@ -13,7 +13,7 @@ A, B = "20260101T120000", "20260102T120000"
 
 @pytest.fixture(name="catalog")
 def fixture_catalog(tmp_path):
-    write_config(str(tmp_path), {"main": INACTIVE_SERVER})
+    write_config(str(tmp_path), {"main": {**INACTIVE_SERVER, "active": "true"}})
     catalog = make_catalog(str(tmp_path))
     add_backup(catalog, A)
     return catalog
