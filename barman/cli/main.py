@@ -111,6 +111,8 @@ def _run_command(options: argparse.Namespace, args: argparse.Namespace | None, m
         log("warning", problem.text)
     code = _guarded(args, module, context, log)
     reporter.close()
+    if code == 0 and getattr(reporter, "reader_has_gone", False):
+        return _CLOSED_PIPE
     return code
 
 

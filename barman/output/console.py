@@ -22,6 +22,7 @@ class ConsoleReporter:
     """Lines on stdout; `WARNING:`, `ERROR:`, `EXCEPTION:` and `DEBUG:` lines on stderr. Passwords are redacted.
 
     `log` receives (level, message) of everything but data lines. `quiet` silences stdout, never warnings and errors.
+    `reader_has_gone` tells that nobody reads stdout any more (a closed pipe); what is said from then on is lost.
     Progress is drawn on stderr, only when both streams are terminals.
     """
 
@@ -34,6 +35,7 @@ class ConsoleReporter:
         color: str = "auto",
     ) -> None:
         self.failed = False
+        self.reader_has_gone = False
         self._log = log
         self._quiet = quiet
         self._debug = debug
@@ -76,7 +78,7 @@ class ConsoleReporter:
         """Show a line of data."""
         if not self._quiet:
             self._clear()
-            sys.stdout.write(redact(line) + "\n")
+            self._print(redact(line) + "\n")
 
     def emit(self, result: object) -> None:
         """Show a result through its view."""
@@ -91,23 +93,32 @@ class ConsoleReporter:
     def close(self) -> None:
         """Flush; nothing more will be said."""
         self._clear()
-        sys.stdout.flush()
+        self._print("", flush=True)
 
     def _write_result(self, line: str) -> None:
         self._clear()
         if self._color:
             line = _paint_outcome(line)
-        sys.stdout.write(redact(line) + "\n")
+        self._print(redact(line) + "\n")
 
     def _out(self, text: str) -> None:
         if not self._quiet:
             self._clear()
-            sys.stdout.write(redact(text) + "\n")
-            sys.stdout.flush()
+            self._print(redact(text) + "\n", flush=True)
+
+    def _print(self, text: str, *, flush: bool = False) -> None:
+        # Work goes on when nobody reads about it any more: a backup is not given up for the `head` behind it.
+        try:
+            sys.stdout.write(text)
+            if flush:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            self.reader_has_gone = True
+            _write_into_the_void()
 
     def _err(self, text: str, color: str = "") -> None:
         self._clear()
-        sys.stdout.flush()
+        self._print("", flush=True)
         text = redact(text)
         sys.stderr.write(f"{color}{text}{_RESET}\n" if self._color and color else f"{text}\n")
         sys.stderr.flush()
@@ -115,6 +126,12 @@ class ConsoleReporter:
     def _clear(self) -> None:
         if self._progress is not None:
             self._progress.clear()
+
+
+def _write_into_the_void() -> None:
+    descriptor = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(descriptor, sys.stdout.fileno())
+    os.close(descriptor)
 
 
 def _paint_outcome(line: str) -> str:
