@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 
 from barman.compression.codec import CustomFilters, copy_stream, decoded
-from barman.fs.durable import append_lines, write_atomic
+from barman.fs.durable import append_lines, make_directory, write_atomic
 from barman.postgres.wal_name import is_wal_name
 from barman.values import dataclass
 
@@ -45,6 +45,7 @@ class WalDigests:
         """Add files that are about to be archived, durably. Raises OSError."""
         if not digests:
             return
+        make_directory(os.path.dirname(self.path))
         self._shorten()
         append_lines(self.path, b"".join(digest.line() for digest in digests))
 

@@ -269,8 +269,9 @@ def test_the_index_is_rebuilt_from_encrypted_files(keyring: Keyring, tmp_path: P
 def test_digests_are_kept_for_the_newest_files_only(tmp_path: Path) -> None:
     from barman.catalog.wal_digests import _KEPT, _LONGEST_LINE, WalDigest, WalDigests
 
-    digests = WalDigests(str(tmp_path / "digests"))
+    digests = WalDigests(str(tmp_path / "meta" / "digests"))
     assert digests.find(A) is None
+    digests.remember([WalDigest(A, "0" * 64, "0" * 64)])
     lines = b"".join(WalDigest(segment_name(number), "c" * 64, "d" * 64).line() for number in range(300))
     Path(digests.path).write_bytes(lines * (2 * _KEPT * _LONGEST_LINE // len(lines) + 1))
     digests.remember([WalDigest(A, "a" * 64, "b" * 64)])
