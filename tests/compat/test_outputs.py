@@ -33,7 +33,7 @@ INTENDED = {
     # options of later releases
     r"/aws_sse_customer_key(/|$)": "added",
     # options of our own
-    r"/(wal_)?hook_script_timeout(/|$)": "added",
+    r"/((wal_)?hook_script_timeout|retention_tiers)(/|$)": "added",
     # live facts are there, as None, even when nobody can be asked
     r"/(archive_timeout|checkpoint_timeout|config_file|current_lsn|current_size|data_checksums)$": "added",
     r"/(hba_file|hot_standby)$": "added",
