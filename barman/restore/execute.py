@@ -70,7 +70,7 @@ def execute(plan: RestorePlan, bench: Workbench) -> None:
         except (BarmanError, OSError) as error:
             raise _failure(step, error, plan) from error
         except Interrupted:
-            bench.reporter.warning(_incomplete(plan))
+            bench.reporter.warning(_incomplete(step, plan))
             raise
     _log.info("restored backup %s into %s", plan.backup.backup_id, plan.layouts.destination)
 
@@ -89,13 +89,16 @@ def _failure(step: Step, error: Exception, plan: RestorePlan) -> BarmanError:
     what = _FAILURES.get(type(step), f"the restore failed (step: {step.describe()})")
     return BarmanError(
         f"{what}: {cause}",
-        hint=f"{advice}{_incomplete(plan)}",
+        hint=f"{advice}{_incomplete(step, plan)}",
     )
 
 
-def _incomplete(plan: RestorePlan) -> str:
+def _incomplete(step: Step, plan: RestorePlan) -> str:
     command = plan.request.remote_ssh_command
     where = f" on the host of '{command}'" if command else ""
+    begun = plan.steps[: plan.steps.index(step) + 1]
+    if not any(isinstance(item, PrepareDestination) for item in begun):
+        return f"'{plan.layouts.destination}'{where} was not touched yet. Repeat the same command."
     return (
         f"'{plan.layouts.destination}'{where} is incomplete and cannot be started. Repeat the same command: "
         "it begins anew over what is there."

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
+from barman.backup.combining import find_combiner
 from barman.catalog.chain import walk_to_root
 from barman.errors import BarmanError, CatalogError
 from barman.postgres import incremental_file
 from barman.postgres.backup_label import parse_backup_label
 from barman.postgres.data_directory import TABLESPACE_LINKS
-from barman.postgres.programs import find_pg_combinebackup
 from barman.restore.combine import ChainFacts, Stage, choose_mode, unpacked_size
 from barman.restore.facts import SourceTree
 from barman.restore.gather import gather_backup
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from barman.catalog.catalog import Catalog
     from barman.catalog.layout import Layout
     from barman.catalog.view import CatalogView
-    from barman.postgres.programs import Program
     from barman.restore.facts import BackupFacts
     from barman.restore.request import RestoreRequest
 
@@ -58,10 +57,12 @@ def gather_chain(catalog: Catalog, view: CatalogView, leaf: BackupFacts, search_
     refusals = [
         f"it needs backup '{item.info.backup_id}': {reason}" for item in facts[:-1] for reason in judge_backup(item)
     ]
-    refusals += [reason for item in facts if item.is_archived for reason in judge_archives(item, delta=False)]
+    custom = catalog.filters()
+    archived = [item for item in facts if item.is_archived]
+    refusals += [reason for item in archived for reason in judge_archives(item, delta=False, custom=custom)]
     refusals += _judge_links(infos)
-    program = find_pg_combinebackup(search_path, leaf.info.pg_version) if leaf.info.pg_version else None
-    refusals += _judge_program(program, leaf.info)
+    program, reason = find_combiner(leaf.info, search_path)
+    refusals += [reason] if reason else []
     combined = leaf
     if not refusals:
         combined = _combine(facts, refusals)
@@ -99,19 +100,6 @@ def _incremental_from(info: BackupInfo) -> str | None:
     except BarmanError:
         return None
     return None if found is None else str(found)
-
-
-def _judge_program(program: Program | None, info: BackupInfo) -> list[str]:
-    version = info.pg_version
-    if version is None:
-        return []  # told of every backup
-    need = f"pg_combinebackup of PostgreSQL {version.major_text} is needed on this host"
-    advice = f"install the server package of PostgreSQL {version.major_text}, or set path_prefix to its directory"
-    if program is None:
-        return [f"{need}, and there is none: {advice}"]
-    if program.version.major != version.major:
-        return [f"{need}, only that of {program.version} was found ('{program.path}'): {advice}"]
-    return []
 
 
 def _member(layout: Layout, info: BackupInfo) -> ChainMember:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.integration.test_restore_remote import promoted
-from tests.support.fix_postgres import BarmanHome, Cluster, ClusterFactory, wait_until
+from tests.support.fix_postgres import BarmanHome, Cluster, ClusterFactory, require_version
 from tests.support.fix_sshd import USER, Sshd
 
 pytestmark = pytest.mark.postgres
@@ -112,14 +113,14 @@ def test_every_backup_of_a_chain_is_restored_as_it_was(
 
     pg.destroy()
     before = set(os.listdir("/tmp"))
-    for backup in (middle, leaf) if pg.major < 18 else (middle,):
-        here, far = tmp_path / backup, tmp_path / f"far-{backup}"
-        options = ("--tablespace", f"far:{far}", *IMMEDIATE, "--combine-mode", "clone")
-        done = home.run("restore", "pg", backup, str(here), *options).ok()
-        assert f"Start combining backup via pg_combinebackup for backup {backup} on " in done.out
-        assert f"End combining backup via pg_combinebackup for backup {backup}\n" in done.out
-        assert "combine mode clone is not used, files are copied" in done.err or not _ext4(tmp_path)
-        assert restored(pg_factory, pg, here) == then[backup]
+    backup = leaf if pg.major < 18 else middle
+    here, far = tmp_path / backup, tmp_path / f"far-{backup}"
+    options = ("--tablespace", f"far:{far}", *IMMEDIATE, "--combine-mode", "clone")
+    done = home.run("restore", "pg", backup, str(here), *options).ok()
+    assert f"Start combining backup via pg_combinebackup for backup {backup} on " in done.out
+    assert f"End combining backup via pg_combinebackup for backup {backup}\n" in done.out
+    assert "combine mode clone is not used, files are copied" in done.err or not _ext4(tmp_path)
+    assert restored(pg_factory, pg, here) == then[backup]
     if pg.major < 18:
         # Back to an older state of itself, by what differs.
         far = tmp_path / f"far-{leaf}"
@@ -262,9 +263,25 @@ touch {tmp_path}/once; echo 'pg_combinebackup: error: no luck' >&2; exit 1
     assert "Failure combining backups: pg_combinebackup: error: no luck" in text
     assert "is incomplete and cannot be started. Repeat the same command" in text
     assert (destination / ".barman-combine" / "global" / "pg_control").exists()
+    # What must be combined first elsewhere leaves the destination alone until it is.
+    (tmp_path / "once").unlink()
+    done = home.run("restore", "pg", leaf, str(tmp_path / "other"), *IMMEDIATE, "--delta-restore")
+    assert done.rc == 1
+    assert f"'{tmp_path}/other' was not touched yet" in done.err
+    assert not (tmp_path / "other").exists()
+
     home.run("restore", "pg", leaf, str(destination), *IMMEDIATE).ok()
     assert not list(destination.glob(".barman-combine*"))
     assert not (destination / ".barman-restore.unfinished").exists()
     cluster = promoted(pg_factory.adopt(pg.version, destination))
     assert cluster.ledger() == rows
-    wait_until(lambda: not home.lock_holder("pg", "backup"), "nothing is held")
+    cluster.stop()
+
+    # A newest backup that nothing here can combine turns check red.
+    home.servers["pg"]["path_prefix"] = require_version("18")
+    home.write()
+    packaged = glob.glob("/usr/lib/postgresql/17/bin/pg_combinebackup") + glob.glob(
+        "/usr/pgsql-17/bin/pg_combinebackup"
+    )
+    told = "pg_combinebackup of PostgreSQL 17 is needed on this host" in home.run("check", "pg").out
+    assert told == (not packaged)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from barman import clock
+from barman.backup.combining import find_combiner
 from barman.backup.formats import reasons_against_restore
 from barman.backup.retention_view import read_tiers
 from barman.backup.tar_files import find_archives, shrinkage
@@ -135,7 +136,7 @@ def _missing_part(info: BackupInfo, context: CheckContext) -> str:
         found = find_archives(data)
         wanted = (None, *(space.oid for space in info.tablespaces if os.path.isabs(space.location)))
         lost = [oid for oid in wanted if oid not in found]
-        return os.path.join(data, f"{lost[0] or 'base'}.tar*") if lost and info.encryption is None else ""
+        return os.path.join(data, f"{lost[0] or 'base'}.tar*") if lost else ""
     for tablespace in info.tablespaces:
         separate = layout.tablespace_directory(info.backup_id, tablespace.oid)
         if not os.path.isdir(separate) and not os.path.isdir(os.path.join(data, TABLESPACE_LINKS, str(tablespace.oid))):
@@ -150,8 +151,10 @@ def _problem_of(info: BackupInfo, context: CheckContext) -> str:
         return ""
     if info == context.newest_backup:
         unserved = ", ".join(reasons_against_restore(info))
-        if unserved:
-            return f"backup {info.backup_id}, the newest one, cannot be restored by this version: {unserved}"
+        lacking = find_combiner(info, context.server.search_path)[1] if info.is_incremental else ""
+        if unserved or lacking:
+            why = f" by this version: {unserved}" if unserved else f": {lacking}"
+            return f"backup {info.backup_id}, the newest one, cannot be restored{why}"
     data = context.catalog.layout.data_directory(info.backup_id)
     if not os.path.isdir(data):
         return f"backup {info.backup_id} is {info.status}, but its data are missing: {data}"

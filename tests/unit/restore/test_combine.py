@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from barman.backup.combining import judge_combiner
 from barman.catalog.backup_id import BackupId
 from barman.catalog.backup_info import BackupInfo, Tablespace
 from barman.postgres.lsn import Lsn
@@ -13,7 +14,7 @@ from barman.postgres.programs import Program
 from barman.postgres.version import PgVersion
 from barman.restore.combine import ChainFacts, Stage, choose_mode, combining, is_of_stage, moving, staged
 from barman.restore.facts import BackupFacts, SourceTree
-from barman.restore.gather_chain import _find_missing, _judge_links, _judge_program
+from barman.restore.gather_chain import _find_missing, _judge_links
 from barman.restore.layouts import lay_out
 from barman.restore.request import RestoreRequest
 from barman.restore.step import ChainMember
@@ -84,9 +85,9 @@ def test_a_chain_is_one_of_backups_that_were_built_on_each_other(changes: dict[s
 
 
 def test_only_the_program_of_the_same_major_version_will_do() -> None:
-    assert _judge_program(program(170010), LEAF) == []
-    assert "only that of 18.1 was found" in _judge_program(program(180001), LEAF)[0]
-    assert "there is none: install the server package of PostgreSQL 17" in _judge_program(None, LEAF)[0]
+    assert judge_combiner(program(170010), LEAF) == ""
+    assert "only that of 18.1 was found" in judge_combiner(program(180001), LEAF)
+    assert "there is none: install the server package of PostgreSQL 17" in judge_combiner(None, LEAF)
 
 
 def test_every_incremental_file_needs_a_whole_one_below_it() -> None:
