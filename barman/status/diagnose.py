@@ -10,6 +10,7 @@ from datetime import datetime
 import barman
 from barman import clock
 from barman.errors import BarmanError, ConfigError, DeadlineExceeded, Unreachable
+from barman.postgres.facts import ReplicationSlot
 from barman.postgres.lsn import Lsn
 from barman.process import run
 from barman.status.remote import read_remote_status, wal_retention_policy
@@ -122,6 +123,8 @@ def _plain(value: object) -> object:
         return str(value)
     if isinstance(value, tuple):
         return list(value)
+    if isinstance(value, ReplicationSlot):
+        return [value.slot_name, value.active, _plain(value.restart_lsn)]
     if hasattr(value, "items"):
         return dict(value.items())
     return value
