@@ -127,7 +127,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         "incremental backups combined (default: TMPDIR, /tmp)",
     )
     parser.add_argument(
-        "--staging-location", choices=("local", "remote"), help="host of the staging path (no effect yet)"
+        "--staging-location", choices=("local", "remote"), help="accepted, no effect: the staging path is on this host"
     )
     parser.add_argument(
         "--local-staging-path", metavar="DIR", type=_absolute, help="deprecated: use --staging-path, which wins"
