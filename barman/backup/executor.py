@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from barman.backup.plan import refuse_what_is_not_built
+from barman.backup.plan import refuse_what_cannot_be_encrypted
 from barman.errors import BackupError
 from barman.typing import TYPE_CHECKING, Any, Protocol
 from barman.values import dataclass
@@ -79,7 +79,7 @@ def require_built(config: ServerConfig, parent: str | None = None) -> None:
             f"backup_method = {config.backup_method} is not supported yet: no backup of server {config.name} is taken",
             hint=f"Set backup_method = postgres for server {config.name}. Its backups and WAL of before stay usable.",
         )
-    refuse_what_is_not_built(config)
+    refuse_what_cannot_be_encrypted(config)
     if parent is not None and config.backup_method != "postgres":
         raise BackupError(
             "failed to start backup: incremental backups using the --incremental flag need backup_method = postgres, "

@@ -14,7 +14,7 @@ def reasons_against_restore(info: BackupInfo) -> Iterator[str]:
     """Yield why this version does not restore a backup of that kind, in words that follow `cannot be restored`."""
     for reason, applies in (
         ("it is a snapshot", (info.mode or "").startswith("snapshot")),
-        (f"it is encrypted ({info.encryption})", info.encryption is not None),
+        (f"it is encrypted ({info.encryption})", info.encryption not in (None, "gpg")),
     ):
         if applies:
             yield reason

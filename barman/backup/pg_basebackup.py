@@ -14,6 +14,7 @@ from barman.backup.progress import BackupProgress
 from barman.backup.tar_files import Content
 from barman.backup.tar_follow import ArchiveFollower
 from barman.backup.tar_options import require_tools
+from barman.backup.tar_seal import remove_plain_archives, seal_archives
 from barman.errors import BackupError, CommandFailed, PostgresError
 from barman.fs import durable
 from barman.logs import Log, redact
@@ -29,6 +30,7 @@ from barman.postgres.programs import (
     require,
 )
 from barman.process import Child, describe_status
+from barman.server.filters import gpg_of
 from barman.typing import TYPE_CHECKING
 from barman.units import format_age
 from barman.values import replace
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from barman.backup.request import BackupRequest
     from barman.catalog.backup_id import BackupId
     from barman.catalog.catalog import CatalogView
+    from barman.encryption.gpg import Gpg
     from barman.postgres.facts import ServerFacts
     from barman.postgres.lsn import Lsn
     from barman.report import Reporter
@@ -69,13 +72,20 @@ class BasebackupExecutor:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._follower: ArchiveFollower | None = None
+        self._gpg: Gpg | None = None
 
     def plan(self, request: BackupRequest, facts: ServerFacts, view: CatalogView) -> BasebackupPlan:
-        """Find the program and judge the request. Raises BackupError, CodecError, NotSupportedByServer."""
+        """Find the program and judge the request.
+
+        Raises BackupError, CodecError, EncryptionError, NotSupportedByServer.
+        """
         found = find_pg_basebackup(self._server.search_path, facts.version)
         program = require(found, PG_BASEBACKUP, facts.version)
         plan = plan_basebackup(request, self._server.config, facts, program, view)
         require_tools(self._server.config, program)
+        if self._server.config.encryption == "gpg":
+            self._gpg = gpg_of(self._server.config)
+            self._gpg.try_out()
         if plan.parent_id is not None:
             self._require_manifest(plan.parent_id)
         return plan
@@ -90,7 +100,18 @@ class BasebackupExecutor:
             )
 
     def execute(self, plan: BasebackupPlan, record: RunningRecord, reporter: Reporter) -> BackupOutcome:
-        """Run pg_basebackup, then read from its result where the backup begins and ends."""
+        """Run pg_basebackup, then read from its result where the backup begins and ends.
+
+        Archives that are to be encrypted do not stay in the clear when that, or anything before it, fails.
+        """
+        try:
+            return self._execute(plan, record, reporter)
+        except BaseException:
+            if self._gpg is not None:
+                remove_plain_archives(self._server.catalog.layout.data_directory(record.backup_id))
+            raise
+
+    def _execute(self, plan: BasebackupPlan, record: RunningRecord, reporter: Reporter) -> BackupOutcome:
         record.action = "copying files"
         record.change(compression=plan.recorded_compression)
         self._warn_of_external_files(plan, reporter)
@@ -103,6 +124,8 @@ class BasebackupExecutor:
         reporter.info(f"Copy done (time: {format_age(copy_seconds)})")
         content = self._read_archives(record) if plan.recorded_compression is not None else None
         label, manifest = self._read_results(record, content)
+        if self._gpg is not None:
+            self._encrypt(self._gpg, record, reporter)
         reporter.info("Finalising the backup.")
         outcome = self._finish(label, manifest, copy_seconds, reporter)
         return outcome if content is None else replace(outcome, archived=content.files)
@@ -215,6 +238,12 @@ class BasebackupExecutor:
             if archive.oid is None:
                 label = content.label
         return Content(files, label=label)
+
+    def _encrypt(self, gpg: Gpg, record: RunningRecord, reporter: Reporter) -> None:
+        record.action = "encrypting the backup"
+        reporter.info("Encrypting backup using gpg encryption")
+        seal_archives(self._server.catalog.layout.data_directory(record.backup_id), gpg)
+        record.change(encryption=gpg.name)
 
     def _read_results(
         self, record: RunningRecord, content: Content | None

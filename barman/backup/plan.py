@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from barman.backup.tar_options import compression_arguments, compression_problem, recorded_compression
+from barman.backup.tar_options import (
+    compression_arguments,
+    compression_problem,
+    encryption_problem,
+    recorded_compression,
+)
 from barman.catalog.backup_id import resolve
 from barman.catalog.chain import walk_to_root
 from barman.errors import BackupError, CatalogError
@@ -47,7 +52,7 @@ def plan_basebackup(
     request: BackupRequest, config: ServerConfig, facts: ServerFacts, program: Program, view: CatalogView
 ) -> BasebackupPlan:
     """Judge a request against the server and the catalog. Raises BackupError when it must fail."""
-    refuse_what_is_not_built(config)
+    refuse_what_cannot_be_encrypted(config)
     problem = compression_problem(config, program.version, facts.version)
     if problem:
         raise BackupError(problem)
@@ -145,10 +150,8 @@ def _unfit_parent(parent: BackupInfo, facts: ServerFacts, view: CatalogView) -> 
     return ""
 
 
-def refuse_what_is_not_built(config: ServerConfig) -> None:
-    """Raise BackupError when the configuration asks pg_basebackup for what this version does not do."""
-    if config.encryption not in (None, "none"):
-        raise BackupError(
-            f"encryption = {config.encryption} is not supported yet for backups",
-            hint="Remove encryption from the configuration of this server.",
-        )
+def refuse_what_cannot_be_encrypted(config: ServerConfig) -> None:
+    """Raise BackupError when the configuration asks for encryption and not for what can be encrypted."""
+    problem = encryption_problem(config)
+    if problem:
+        raise BackupError(problem, hint="Only tar backups of pg_basebackup are encrypted: see encryption.md in howto.")

@@ -21,21 +21,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from barman.catalog.backup_info import BackupInfo
+    from barman.compression.codec import CustomFilters
 
 LABEL = "backup_label"
-_NAME = re.compile(r"(base|[1-9]\d{0,9})\.tar(|\.gz|\.lz4|\.zst)\Z")
+_NAME = re.compile(r"(base|[1-9]\d{0,9})\.tar(|\.gz|\.lz4|\.zst)(|\.gpg)\Z")
 _CODECS = {"": "", ".gz": "gzip", ".lz4": "lz4", ".zst": "zstd"}
 _MAX_LABEL_BYTES = 1 << 20
 _TOLERANCE = 1 << 20
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """One archive; `oid` is that of its tablespace, None for the data directory; `codec` is empty for a plain tar."""
+    """One archive; `oid` is that of its tablespace, None for the data directory; `codec` is empty for a plain tar.
+
+    A `sealed` one is encrypted.
+    """
 
     path: str
     oid: int | None
     codec: str = ""
+    sealed: bool = False
 
 
 def find_archives(directory: str) -> dict[int | None, Archive]:
@@ -52,8 +58,14 @@ def find_archives(directory: str) -> dict[int | None, Archive]:
         path = os.path.join(directory, name)
         if oid in found:
             raise BackupError(f"'{found[oid].path}' and '{path}' are archives of the same directory: remove one")
-        found[oid] = Archive(path, oid, _CODECS[match[2]])
+        found[oid] = Archive(path, oid, _CODECS[match[2]], bool(match[3]))
     return found
+
+
+def plain_archives(directory: str) -> list[str]:
+    """Return the paths of all archives that are not encrypted, twins of encrypted ones too. Raises OSError."""
+    matches = [(name, _NAME.match(name)) for name in sorted(os.listdir(directory))]
+    return [os.path.join(directory, name) for name, match in matches if match is not None and not match[3]]
 
 
 def shrinkage(info: BackupInfo, directory: str) -> str:
@@ -79,14 +91,33 @@ def require_readable(compression: str | None) -> None:
 
 
 @contextmanager
-def opened(archive: Archive, stored: BinaryIO | None = None) -> Iterator[TarReader]:
+def opened(
+    archive: Archive, stored: BinaryIO | None = None, custom: CustomFilters | None = None
+) -> Iterator[TarReader]:
     """Open an archive to be read once, from its beginning to its end; its bytes come from `stored`, if that is given.
 
-    Raises OSError, CodecError.
+    `custom` opens one that is encrypted. Raises OSError, CodecError, EncryptionError.
     """
-    source = cast(BinaryIO, open(archive.path, "rb")) if stored is None else stored  # noqa: SIM115  closed below
+    source = _open(archive, custom) if stored is None else stored
     with find_codec(archive.codec).decode(source, archive.path) if archive.codec else source as stream:
         yield TarReader(stream, archive.path)
+        # An archive ends before its file does, and only the end of the file says that all of it was as it was sealed.
+        while archive.sealed and not is_abandoned() and stream.read(_CHUNK):
+            pass
+
+
+def _open(archive: Archive, custom: CustomFilters | None) -> BinaryIO:
+    if not archive.sealed:
+        return cast(BinaryIO, open(archive.path, "rb"))  # noqa: SIM115  closed by the caller
+    if custom is None or custom.unsealer is None:
+        raise BackupError(f"archive '{archive.path}' is encrypted")
+    return custom.unsealer.open(archive.path)
+
+
+def try_to_open(archive: Archive, custom: CustomFilters | None) -> None:
+    """Look at the beginning of an archive. Raises EncryptionError when it cannot be decrypted here, OSError."""
+    with _open(archive, custom) as source:
+        source.read(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +129,7 @@ class Content:
     label: bytes | None = None
 
 
-def read_content(archive: Archive, stored: BinaryIO | None = None) -> Content:
+def read_content(archive: Archive, stored: BinaryIO | None = None, custom: CustomFilters | None = None) -> Content:
     """Read a whole archive, from `stored` if that is given, and return what it holds; nothing is written.
 
     Raises BackupError when it is damaged, names a file twice, or is not wanted any more; CodecError, OSError.
@@ -106,7 +137,7 @@ def read_content(archive: Archive, stored: BinaryIO | None = None) -> Content:
     files: dict[str, int] = {}
     directories: list[str] = []
     label = None
-    with opened(archive, stored) as reader:
+    with opened(archive, stored, custom) as reader:
         for member in reader.members():
             if is_abandoned():
                 break

@@ -59,6 +59,20 @@ def compression_problem(config: ServerConfig, program: PgVersion, server: PgVers
     return ""
 
 
+def encryption_problem(config: ServerConfig) -> str:
+    """Return why backups cannot be encrypted as configured; "" when they can, or are not to be. Pure."""
+    if config.encryption in (None, "none"):
+        return ""
+    rules = (
+        (not config.encryption_key_id, "encryption_key_id is unset"),
+        (config.backup_method != "postgres", "backup_method != postgres"),
+        (not config.backup_compression, "backup_compression is unset"),
+        (config.backup_compression_format != "tar", "backup_compression_format != tar"),
+    )
+    broken = next((text for is_broken, text in rules if is_broken), None)
+    return f"Encryption is set as {config.encryption}, but {broken}" if broken else ""
+
+
 def require_tools(config: ServerConfig, program: Program) -> None:
     """Make sure that the programs and libraries of this host can take such a backup, and read it.
 

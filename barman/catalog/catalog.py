@@ -39,6 +39,10 @@ class Catalog:
         self._mode = mode
         self._filters = filters
 
+    def filters(self) -> "CustomFilters | None":
+        """What reads the formats that are not built in, encrypted files among them; None where nobody has told."""
+        return self._filters() if self._filters is not None else None
+
     @cached_property
     def backups(self) -> "BackupStore":
         """The records of the backups."""

@@ -164,7 +164,7 @@ def gather_backup(catalog: Catalog, info: BackupInfo, *, being_deleted: bool) ->
     if not os.path.isdir(root):
         return BackupFacts(info, record, being_deleted, None)
     if info.compression is not None:
-        return gather_archives(info, record, root, being_deleted=being_deleted)
+        return gather_archives(info, record, root, being_deleted=being_deleted, custom=catalog.filters())
     sizes: dict[str, int] = {}
     data = _list_tree(root, sizes, "", data_directory.is_left_out_of_restore)
     trees: dict[int, SourceTree | None] = {}

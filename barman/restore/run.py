@@ -217,7 +217,7 @@ def make_plan(
         backup = staged(backup, layouts, stage)
     unpack_stage = None
     if backup.is_archived:
-        refusals += judge_archives(backup, delta=request.delta)
+        refusals += judge_archives(backup, delta=request.delta, custom=around.custom)
         if around.remote is not None:
             unpack_stage = stage_below(around.remote.transfer.staging)
             refusals += judge_stage(backup, around.remote.transfer.staging)
@@ -267,6 +267,8 @@ def _announce(plan: RestorePlan, reporter: Reporter) -> None:
     reporter.info(f"Destination directory: {request.destination}")
     if request.remote_ssh_command is not None:
         reporter.info(f"Remote command: {request.remote_ssh_command}")
+    if info.encryption is not None:
+        reporter.info(f"Decrypting files from backup '{info.backup_id}' for server '{info.server_name}'.")
     if info.status != "DONE" and not request.get_wal:
         reporter.warning(
             f"IMPORTANT: backup '{info.backup_id}' is {info.status}: not all WAL that it needs was archived when it "

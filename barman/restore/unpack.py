@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import posixpath
 
-from barman.backup.tar_files import find_archives, read_content, require_readable, shrinkage
+from barman.backup.tar_files import find_archives, read_content, require_readable, shrinkage, try_to_open
 from barman.errors import BackupError, BarmanError, CatalogError
 from barman.postgres import data_directory
 from barman.postgres.backup_manifest import read
@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 
     from barman.backup.tar_files import Archive
     from barman.catalog.backup_info import BackupInfo
+    from barman.compression.codec import CustomFilters
 
 STAGE_NAME = "barman-unpack"
 """What the private directories in a staging path are called, before the id of the process."""
 
 
-def gather_archives(info: BackupInfo, record: str, root: str, *, being_deleted: bool) -> BackupFacts:
+def gather_archives(
+    info: BackupInfo, record: str, root: str, *, being_deleted: bool, custom: CustomFilters | None = None
+) -> BackupFacts:
     """Return what the archives in the data directory `root` of a backup hold, as a backup of plain files would."""
     try:
         archives = find_archives(root)
@@ -51,7 +54,7 @@ def gather_archives(info: BackupInfo, record: str, root: str, *, being_deleted: 
     oids = frozenset(space.oid for space in info.tablespaces if posixpath.isabs(space.location)) | {
         oid for oid in archives if oid is not None
     }
-    contents = _from_manifest(files, oids) if files is not None else _from_archives(archives)
+    contents = _from_manifest(files, oids) if files is not None else _from_archives(archives, custom)
     tablespaces = {
         oid: _tree(root, archives[oid], contents.get(oid, {}), data=False) if oid in archives else None
         for oid in sorted(oids)
@@ -78,10 +81,12 @@ def _from_manifest(files: Mapping[str, int], oids: frozenset[int]) -> dict[int |
     return contents
 
 
-def _from_archives(archives: Mapping[int | None, Archive]) -> dict[int | None, Mapping[str, int]]:
+def _from_archives(
+    archives: Mapping[int | None, Archive], custom: CustomFilters | None
+) -> dict[int | None, Mapping[str, int]]:
     """Read the archives, for want of a manifest."""
     try:
-        return {oid: read_content(archive).files for oid, archive in archives.items()}
+        return {oid: read_content(archive, None, custom).files for oid, archive in archives.items()}
     except (BarmanError, OSError) as error:
         raise CatalogError(str(error)) from error
 
@@ -102,8 +107,11 @@ def _parents(names: Iterable[str]) -> set[str]:
     return found
 
 
-def judge_archives(backup: BackupFacts, *, delta: bool) -> list[str]:
-    """Return why the archives of a backup cannot be unpacked here, or not in that way."""
+def judge_archives(backup: BackupFacts, *, delta: bool, custom: CustomFilters | None = None) -> list[str]:
+    """Return why the archives of a backup cannot be unpacked here, or not in that way.
+
+    `custom` opens those that are encrypted.
+    """
     who = f"backup '{backup.info.backup_id}' of server '{backup.info.server_name}'"
     refusals = []
     try:
@@ -113,6 +121,12 @@ def judge_archives(backup: BackupFacts, *, delta: bool) -> list[str]:
     if backup.data is not None:
         lost = shrinkage(backup.info, backup.data.root)
         refusals += [f"{who} is damaged: {lost}"] if lost else []
+    if backup.info.encryption is not None and backup.data is not None:
+        try:
+            for archive in find_archives(backup.data.root).values():
+                try_to_open(archive, custom)
+        except (BarmanError, OSError) as error:
+            refusals.append(f"{who} cannot be decrypted: {error} {getattr(error, 'hint', '')}".strip())
     if delta:
         refusals.append(
             f"{who} is a tar archive, of which a delta restore cannot send only what differs: leave out "

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from barman.backup.tar_files import Archive
     from barman.backup.tar_reader import TarMember, TarReader
+    from barman.compression.codec import CustomFilters
     from barman.restore.step import TreeCopy, UnpackTrees
     from barman.restore.workbench import Workbench
 
@@ -44,7 +45,9 @@ def unpack_trees(step: UnpackTrees, bench: Workbench) -> None:
         with lock:
             meter.add(size)
 
-    for _ in ordered_map(partial(_unpack, control_file=step.control, count=count), step.trees, step.jobs):
+    for _ in ordered_map(
+        partial(_unpack, control_file=step.control, count=count, custom=bench.custom), step.trees, step.jobs
+    ):
         pass
     data = step.trees[-1]
     manifest = os.path.join(data.source.root, MANIFEST)
@@ -52,21 +55,28 @@ def unpack_trees(step: UnpackTrees, bench: Workbench) -> None:
         copying.copy_file(manifest, os.path.join(data.target, MANIFEST))
 
 
-def _unpack(tree: TreeCopy, *, control_file: str, count: Callable[[int], None]) -> None:
+def _unpack(tree: TreeCopy, *, control_file: str, count: Callable[[int], None], custom: CustomFilters | None) -> None:
     archives = find_archives(tree.source.root).values()
     archive = next((item for item in archives if item.path == tree.source.archive), None)
     if archive is None:
         raise BackupError(f"archive '{tree.source.archive}' is gone")
-    _Unpacking(archive, tree.source, tree.target, control_file, count).run()
+    _Unpacking(archive, tree.source, tree.target, control_file, count, custom).run()
 
 
 class _Unpacking:
     """One archive on its way to one directory."""
 
     def __init__(
-        self, archive: Archive, source: SourceTree, target: str, control_file: str, count: Callable[[int], None]
+        self,
+        archive: Archive,
+        source: SourceTree,
+        target: str,
+        control_file: str,
+        count: Callable[[int], None],
+        custom: CustomFilters | None,
     ) -> None:
         self._archive = archive
+        self._custom = custom
         self._target = target
         self._control_file = control_file
         self._count = count
@@ -79,7 +89,7 @@ class _Unpacking:
     def run(self) -> None:
         """Unpack; what the plan names and the archive does not have is a loss."""
         copying.set_attributes(self._target, self._owner, _PRIVATE)
-        with opened(self._archive) as reader:
+        with opened(self._archive, custom=self._custom) as reader:
             for member in reader.members():
                 if is_abandoned():
                     return

@@ -36,7 +36,11 @@ def test_options_that_are_passed_over_are_warned_of(
 @pytest.mark.parametrize(
     ("options", "arguments", "text"),
     [
-        ({"encryption": "gpg", "encryption_key_id": "k"}, (), "encryption = gpg is not supported yet"),
+        (
+            {"encryption": "gpg", "encryption_key_id": "k"},
+            (),
+            "Encryption is set as gpg, but backup_compression is unset",
+        ),
     ],
 )
 def test_backups_that_could_not_be_restored_are_not_taken(

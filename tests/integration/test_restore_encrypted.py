@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
+from barman.catalog.wal_content import recognise_file
 from tests.support.fix_gpg import LOCKED, PRINT_PASSPHRASE, Keyring, files_with, fixture_all_keys, fixture_keyring
 from tests.support.fix_postgres import BarmanHome, Cluster, ClusterFactory, wait_until
 
@@ -61,3 +64,64 @@ def test_a_recovery_reads_custom_snappy_and_encrypted_wal(
     assert cluster.ledger() == rows
     assert files_with(barman_home.path("pg", "wals"), secret.encode()) == []
     assert files_with(barman_home.path("pg", "meta"), secret.encode()) == []
+
+
+def test_an_encrypted_backup_is_taken_and_restored_and_nothing_stays_in_the_clear(
+    newest_pg: Cluster, pg_factory: ClusterFactory, barman_home: BarmanHome, keyring: Keyring, tmp_path: Path
+) -> None:
+    pg, options = newest_pg, {"backup_compression": "gzip", "backup_compression_format": "tar", **GPG}
+    barman_home.add_server("pg", pg, archiver="on", compression="zstd", **options)
+    pg.configure(archive_mode="on", archive_command=barman_home.accept_wal("pg"))
+    pg.restart()
+    pg.create_ledger()
+    place = pg_factory.scratch() / "space"
+    place.mkdir()
+    shutil.chown(place, pg.data.stat().st_uid)
+    pg.sql(f"CREATE TABLESPACE far LOCATION '{place}'")
+    pg.sql("CREATE TABLE far_away TABLESPACE far AS SELECT generate_series(1, 1000) AS n")
+    pg.insert(5, "before")
+    barman_home.run("switch-wal", "--force", "--archive", "pg").ok()
+    taken = barman_home.run("backup", "pg", "--wait").ok()
+    assert "Encrypting backup using gpg encryption" in taken.out
+    (backup,) = barman_home.path("pg", "base").iterdir()
+    archives = sorted(path for path in (backup / "data").iterdir() if path.name != "backup_manifest")
+    assert [path.name.split(".", 1)[1] for path in archives] == ["tar.gz.gpg"] * 2
+    assert {path.stat().st_mode & 0o777 for path in archives} == {0o600}
+    assert all(recognise_file(str(path)) == (None, "gpg") for path in archives)
+    record = json.loads(barman_home.run("-f", "json", "show-backup", "pg", "latest").ok().out)["pg"]
+    assert record["base_backup_information"]["encryption"] == "gpg"
+    pg.insert(5, "after")
+    wal = pg.switch_wal()
+    wait_until((barman_home.path("pg", "incoming") / wal).exists, "the segment arrives")
+    rows = pg.ledger()
+    checked = barman_home.run("check", "pg")
+    assert "encryption: OK (encryption test succeeded)" in checked.out
+    assert "backup catalog" not in checked.out
+
+    keyring.forget_passphrases()
+    barman_home.add_server("pg", pg, archiver="on", **options | {"encryption_passphrase_command": "echo wrong"})
+    refused = barman_home.run("restore", "pg", "latest", str(tmp_path / "refused"))
+    assert refused.rc == 1
+    assert "cannot be decrypted" in refused.err
+    assert not (tmp_path / "refused").exists()
+    failed = barman_home.run("backup", "pg")
+    assert failed.rc == 1
+    assert "the passphrase for key" in failed.err
+    assert list(barman_home.path("pg", "base").iterdir()) == [backup], "what could not be restored is not begun"
+
+    barman_home.add_server("pg", pg, archiver="on", compression="zstd", **options)
+    pg.stop()
+    moved = f"far:{tmp_path}/space"
+    barman_home.run("restore", "pg", "latest", str(tmp_path / "restored"), "--tablespace", moved).ok()
+    cluster = pg_factory.adopt(pg.version, tmp_path / "restored")
+    wait_until(lambda: not cluster.value("SELECT pg_is_in_recovery()"), "the recovery ends")
+    assert cluster.ledger() == rows
+    assert cluster.value("SELECT sum(n) FROM far_away") == 500500
+    cluster.stop()
+
+    data = bytearray(archives[-1].read_bytes())
+    data[len(data) // 2] ^= 1
+    archives[-1].write_bytes(data)
+    spoilt = barman_home.run("restore", "pg", "latest", str(tmp_path / "spoilt"), "--tablespace", moved + "2")
+    assert spoilt.rc == 1
+    assert not (tmp_path / "spoilt" / "global" / "pg_control").exists()

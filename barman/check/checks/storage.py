@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from barman.backup.tar_options import encryption_problem
 from barman.check.check import Outcome, check, failed, passed
 from barman.errors import BarmanError
 from barman.process import find_program
@@ -15,17 +16,8 @@ if TYPE_CHECKING:
 @check("encryption", applies=lambda config: bool(config.encryption))
 def encryption(context: CheckContext) -> Outcome:
     """The rules of encrypted backups are kept, and gpg can encrypt for the key."""
-    config = context.config
-    rules = (
-        (not config.encryption_key_id, "encryption_key_id is unset"),
-        (config.backup_method != "postgres", "backup_method != postgres"),
-        (not config.backup_compression, "backup_compression is unset"),
-        (config.backup_compression_format != "tar", "backup_compression_format != tar"),
-    )
-    broken = next((text for is_broken, text in rules if is_broken), None)
-    if broken:
-        return failed(f"Encryption is set as {config.encryption}, but {broken}")
-    return _try_gpg(context)
+    broken = encryption_problem(context.config)
+    return failed(broken) if broken else _try_gpg(context)
 
 
 def _try_gpg(context: CheckContext) -> Outcome:

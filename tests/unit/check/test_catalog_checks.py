@@ -266,7 +266,7 @@ def test_a_policy_that_cannot_be_read_is_red(repository):
 
 
 def test_the_newest_backup_being_of_a_kind_that_cannot_be_restored_is_red(repository):
-    add_backup(repository.catalog, recent(days=2), encryption="gpg")
+    add_backup(repository.catalog, recent(days=2), encryption="age")
     assert "it is encrypted" in repository.hint("backup catalog")
     add_backup(repository.catalog, recent(days=1))
     assert "backup catalog" not in repository.check()

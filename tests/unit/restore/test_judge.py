@@ -33,7 +33,7 @@ def test_a_good_backup_is_fit():
     ("facts", "text"),
     [
         (changed(status="FAILED"), "backup status is not DONE"),
-        (changed(encryption="gpg"), "it is encrypted"),
+        (changed(encryption="age"), "it is encrypted"),
         (replace(FACTS, chain=ChainFacts(refusals=("its parent is gone",))), "cannot be restored: its parent is gone"),
         (changed(mode="snapshot-concurrent"), "it is a snapshot"),
         (changed(version=None), "does not say which PostgreSQL version"),
