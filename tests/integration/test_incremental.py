@@ -188,20 +188,25 @@ def test_what_cannot_become_a_good_incremental_backup_is_not_begun(
     home.servers["pg"]["backup_method"] = "postgres"
     home.write()
 
-    # PostgreSQL has forgotten what changed since the parent.
+    # PostgreSQL has forgotten what changed since the parent, and the WAL that it could read it from.
+    for _ in range(3):
+        pg.switch_wal()
+    pg.sql("CHECKPOINT")
     pg.stop()
-    shutil.rmtree(pg.data / "pg_wal" / "summaries")
-    (pg.data / "pg_wal" / "summaries").mkdir(mode=0o700)
-    shutil.chown(pg.data / "pg_wal" / "summaries", pg.data.stat().st_uid)
+    summaries = pg.data / "pg_wal" / "summaries"
+    for summary in summaries.iterdir():
+        summary.unlink()
     pg.start()
     home.run("switch-wal", "--force", "--archive", "pg").ok()
     done = home.run("backup", "pg", "--incremental", full)
-    if done.rc:
-        assert "WAL summaries are required" in done.err
-        assert "HINT: The server has no WAL summaries from the parent on any more: take a full backup" in done.err
-        failed = home.run("list-backups", "--minimal", "pg").ok().out.split()[0]
-        assert shown(home, failed)["status"] == "FAILED"
-        home.run("delete", "pg", failed).ok()
+    assert done.rc == 1
+    assert "WAL summaries are required" in done.err
+    assert "HINT: The server has no WAL summaries from the parent on any more: take a full backup" in done.err
+    failed = home.run("list-backups", "--minimal", "pg").ok().out.split()[0]
+    assert shown(home, failed)["status"] == "FAILED"
+    assert failed in shown(home, full)["catalog_information"]["children_backup_ids"]
+    home.run("delete", "pg", failed).ok()
+    assert failed not in shown(home, full)["catalog_information"]["children_backup_ids"]
 
     pg.configure(summarize_wal="off")
     pg.reload()
