@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from barman.backup.record import log_status
+from barman.backup.tar_seal import remove_plain_archives
 from barman.catalog.backup_info import BackupStatus
 from barman.errors import LockBusy
 from barman.typing import TYPE_CHECKING
@@ -71,6 +72,9 @@ def _fail(catalog: Catalog, info: BackupInfo, holder: int | None, reporter: Repo
     who = f"process {holder} is gone" if holder else "its process is gone"
     error = f"failure {_ACTIONS[info.status]} ({who})"
     failed = replace(info, status=BackupStatus.FAILED, error=error)
+    if info.encryption is not None:
+        # It was killed before everything was encrypted, or while it was.
+        remove_plain_archives(catalog.layout.data_directory(info.backup_id))
     catalog.backups.save(failed)
     log_status(failed, info.status)
     reporter.warning(f"Backup {info.backup_id} of server {info.server_name} has been marked as FAILED: {error}")

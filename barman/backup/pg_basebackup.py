@@ -113,7 +113,9 @@ class BasebackupExecutor:
 
     def _execute(self, plan: BasebackupPlan, record: RunningRecord, reporter: Reporter) -> BackupOutcome:
         record.action = "copying files"
-        record.change(compression=plan.recorded_compression)
+        # Recorded now: should this run be killed, the next command knows that nothing may stay in the clear.
+        sealed_with = self._gpg.name if self._gpg is not None else None
+        record.change(compression=plan.recorded_compression, encryption=sealed_with)
         self._warn_of_external_files(plan, reporter)
         if plan.warning:
             reporter.warning(plan.warning)
@@ -125,7 +127,9 @@ class BasebackupExecutor:
         content = self._read_archives(record) if plan.recorded_compression is not None else None
         label, manifest = self._read_results(record, content)
         if self._gpg is not None:
-            self._encrypt(self._gpg, record, reporter)
+            record.action = "encrypting the backup"
+            reporter.info("Encrypting backup using gpg encryption")
+            seal_archives(self._server.catalog.layout.data_directory(record.backup_id), self._gpg)
         reporter.info("Finalising the backup.")
         outcome = self._finish(label, manifest, copy_seconds, reporter)
         return outcome if content is None else replace(outcome, archived=content.files)
@@ -238,12 +242,6 @@ class BasebackupExecutor:
             if archive.oid is None:
                 label = content.label
         return Content(files, label=label)
-
-    def _encrypt(self, gpg: Gpg, record: RunningRecord, reporter: Reporter) -> None:
-        record.action = "encrypting the backup"
-        reporter.info("Encrypting backup using gpg encryption")
-        seal_archives(self._server.catalog.layout.data_directory(record.backup_id), gpg)
-        record.change(encryption=gpg.name)
 
     def _read_results(
         self, record: RunningRecord, content: Content | None

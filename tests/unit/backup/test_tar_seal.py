@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from barman.backup.dead_runs import mark_dead_runs
 from barman.backup.tar_files import find_archives, opened, read_content
 from barman.backup.tar_seal import remove_plain_archives, seal_archives
 from barman.compression.codec import CustomFilters
 from barman.encryption.gpg import Gpg
 from barman.encryption.openpgp import DamagedMessage, EncryptionError
 from barman.errors import BackupError
+from barman.report import MemoryReporter
+from tests.support.catalog_builder import add_backup, make_catalog
 from tests.support.fix_gpg import OPEN, Keyring, fixture_all_keys, fixture_keyring
 
 __all__ = ["fixture_all_keys", "fixture_keyring"]
@@ -84,3 +87,17 @@ def test_what_a_failure_leaves_in_the_clear_is_removed(keyring: Keyring, data: P
     remove_plain_archives(str(data))
     assert sorted(os.listdir(data)) == ["backup_manifest", "base.tar.gpg"]
     remove_plain_archives(str(data / "nothing"))
+
+
+@pytest.mark.parametrize(("encryption", "left"), [("gpg", ["base.tar.gpg"]), (None, ["base.tar", "base.tar.gpg"])])
+def test_what_a_kill_leaves_in_the_clear_goes_when_the_backup_is_found_dead(
+    tmp_path: Path, encryption: str | None, left: list[str]
+) -> None:
+    catalog, backup_id = make_catalog(str(tmp_path)), "20260101T120000"
+    add_backup(catalog, backup_id, status="STARTED", compression="none", encryption=encryption)
+    data = Path(catalog.layout.data_directory(backup_id))
+    data.mkdir(parents=True, exist_ok=True)
+    for name in ("base.tar", "base.tar.gpg"):
+        (data / name).write_bytes(b"as a kill leaves it")
+    assert mark_dead_runs(catalog, MemoryReporter()) == [backup_id]
+    assert sorted(path.name for path in data.glob("base.tar*")) == left
