@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from barman.config.values import canonical_retention
-from barman.errors import BarmanError
+from barman.errors import BarmanError, CatalogError
 from barman.timestamps import format_ctime
 from barman.typing import TYPE_CHECKING
 from barman.units import format_size
@@ -52,7 +52,7 @@ def read_status(server: Server) -> ServerStatus:
         lines.extend(_live_lines(server))
     lines.append(StatusLine("passive_node", "Passive node", str(bool(config.passive_node))))
     view = server.catalog.snapshot()
-    lines.extend(_catalog_lines(config, view))
+    lines.extend(_catalog_lines(config, _with_what_counts(server.catalog, config, view)))
     recovery, line = _recovery(server.catalog, view)
     lines.append(line)
     if config.passive_node:
@@ -114,6 +114,16 @@ def _archiver_lines(facts: ServerFacts) -> Iterator[StatusLine]:
         yield StatusLine(
             "server_archived_wals_per_hour", "Server WAL archiving rate", f"{float(rate) * 3600:0.2f}/hour"
         )
+
+
+def _with_what_counts(catalog: Catalog, config: ServerConfig, view: CatalogView) -> CatalogView:
+    """The view with the backups that are no redundancy, where one is demanded; `check` names what cannot be read."""
+    from barman.wal.restorable import judged
+
+    try:
+        return judged(catalog, view) if config.minimum_redundancy else view
+    except CatalogError:
+        return view
 
 
 def _catalog_lines(config: ServerConfig, view: CatalogView) -> Iterator[StatusLine]:

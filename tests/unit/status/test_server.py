@@ -4,6 +4,7 @@ from barman.config.loader import load_settings
 from barman.server.server import Server
 from barman.status.remote import read_remote_status, show_server
 from barman.status.server import read_status
+from tests.support.catalog_builder import add_backup, write
 from tests.support.fix_upstream import write_config
 
 UNREACHABLE = {
@@ -77,3 +78,12 @@ def test_show_servers_has_every_option(tmp_path):
 def test_a_policy_that_cannot_be_read_is_not_enforced(tmp_path):
     found = messages(read_status(server_of(tmp_path, retention_policy="bogus")))
     assert found["retention_policies"] == "not enforced"
+
+
+def test_a_backup_that_lost_its_wal_is_no_redundancy(tmp_path):
+    server = server_of(tmp_path, minimum_redundancy="1")
+    server.catalog.ensure_directories()
+    info = add_backup(server.catalog, "20260101T000000", begin=4, end=4)
+    assert messages(read_status(server))["minimum_redundancy"] == "FAILED (0/1)"
+    write(server.catalog.layout.wal_path(info.begin_wal), "")
+    assert messages(read_status(server))["minimum_redundancy"] == "satisfied (1/1)"
