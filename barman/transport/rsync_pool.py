@@ -50,6 +50,7 @@ class RsyncPool:
         self._lock = threading.Lock()
         self._running: set[RsyncCopy] = set()
         self._cancelled = False
+        self._failure: BaseException | None = None
         self._starts: deque[float] = deque(maxlen=max(1, options.start_batch_size))
 
     def run(self, jobs: Sequence[RsyncJob]) -> list[CopyResult]:
@@ -61,7 +62,7 @@ class RsyncPool:
         if not tasks:
             return []
         with ThreadPoolExecutor(max(1, min(self._options.workers, len(tasks))), thread_name_prefix="rsync") as pool:
-            futures = [pool.submit(task) for task in tasks]
+            futures = [pool.submit(self._guarded, task) for task in tasks]
             try:
                 self._wait(futures)
             except BaseException:
@@ -96,6 +97,16 @@ class RsyncPool:
         for run in running:
             run.cancel()
 
+    def _guarded(self, task: Callable[[], CopyResult]) -> CopyResult:
+        """Run a task; its failure ends the others before this thread could take up the next one."""
+        try:
+            return task()
+        except BaseException as error:
+            with self._lock:
+                self._failure = self._failure or error
+            self.cancel()
+            raise
+
     def _runner(self, job: RsyncJob) -> Callable[[], CopyResult]:
         return lambda: self.copy(job)
 
@@ -104,7 +115,9 @@ class RsyncPool:
         while pending:
             done, pending = wait(pending, timeout=_TICK_SECONDS, return_when=FIRST_EXCEPTION)
             for future in done:
-                future.result()
+                error = future.exception()
+                if error is not None:
+                    raise self._failure or error
             if self._on_tick is not None:
                 self._on_tick()
 

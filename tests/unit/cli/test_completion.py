@@ -9,7 +9,6 @@ import pytest
 from tests.support.catalog_builder import add_backup
 from tests.support.offline import OfflineHome
 
-pytest.importorskip("argcomplete")
 MODELS = "[m]\nmodel = on\ncluster = main\n[n]\nmodel = on\ncluster = other\n[second]\nconninfo = host=x\n"
 
 
