@@ -87,7 +87,8 @@ EXPLANATION = (
         "Models",
         (
             "A model holds options that replace those of a server after `barman config-switch`, while the file "
-            "`.active-model.auto` in its `backup_directory` names the model. Server and model have the same `cluster`. A model inherits nothing "
+            "`.active-model.auto` in its `backup_directory` names the model. Server and model have the same `cluster`. "
+            "A model inherits nothing "
             "and has no defaults. Defaults that were computed from an option, as "
             "`streaming_conninfo` is from `conninfo`, stay when a model replaces that option.",
         ),
