@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from barman.errors import BarmanError, UsageError
+from barman.errors import BarmanError
 from barman.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Context:
         servers = self.settings.servers
         if "all" in names:
             if len(set(names)) > 1:
-                raise UsageError("you cannot use 'all' together with other server names")
+                raise BarmanError("you cannot use 'all' together with other server names")
             return [servers[name] for name in sorted(servers)]
         chosen = []
         for name in sorted(set(names)):

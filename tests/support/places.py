@@ -23,3 +23,6 @@ POSTGRESQL = (
 
 UPSTREAM = os.path.join(cache(), "upstream-3.19.1", "bin", "barman")
 """The released original, in an environment of its own."""
+
+EXPORTER = os.path.join(cache(), "exporter-1.0.10", "bin", "barman-exporter")
+"""An exporter for Prometheus that was written for the original, in an environment of its own."""
