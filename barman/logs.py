@@ -156,7 +156,12 @@ def _file_handler(path: str) -> logging.Handler:
                 rotated = True
             if rotated:
                 self.close()
-                self.stream = self._open()
+                try:
+                    self.stream = self._open()
+                except OSError:
+                    # Its directory is gone, or the disk: no reason to stop what is being done.
+                    self.handleError(record)
+                    return
             super().emit(record)
 
     return RotatedFileHandler(path, encoding="utf-8")

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from barman.logs import Secret, level_number, redact
+from barman.logs import Secret, level_number, redact, setup_logging
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,22 @@ def test_a_rotated_log_file_is_opened_again_and_holds_no_password(tmp_path):
     assert "first" in (tmp_path / "dir" / "barman.log.1").read_text()
     assert "s3cret" not in (tmp_path / "dir" / "barman.log.1").read_text()
     assert sorted(os.listdir(tmp_path / "dir")) == ["barman.log", "barman.log.1"]
+
+
+def test_a_log_whose_directory_goes_away_stops_nobody(tmp_path):
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    directory = tmp_path / "log"
+    setup_logging(str(directory / "barman.log"), "INFO")
+    logging.getLogger("x").info("one")
+    (directory / "barman.log").unlink()
+    directory.rmdir()
+    logging.getLogger("x").info("two")
+    directory.mkdir()
+    logging.getLogger("x").info("three")
+    assert "three" in (directory / "barman.log").read_text()
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+        handler.close()
+    root.handlers[:] = before
+    root.setLevel(level)
