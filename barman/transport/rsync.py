@@ -289,6 +289,8 @@ class RsyncCopy:
         Raises CommandFailed with rsync's own reason, DeadlineExceeded after ending rsync.
         """
         for attempt in range(1, retries + 2):
+            if self._cancelled.is_set():
+                break
             self._files = self._travelled = 0
             returncode, stderr = self._once(deadline)
             if self._cancelled.is_set():
