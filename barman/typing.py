@@ -45,14 +45,14 @@ else:
 
     Any = BinaryIO = Final = IO = NoReturn = Protocol = TextIO = Generic
 
-    def TypeVar(name, *constraints, **options):  # noqa: D103  what typing has under this name, as all below
+    def TypeVar(name, *constraints, **options):  # noqa: D103  it is what typing has under this name
         return Generic
 
-    def NewType(name, kind):  # noqa: D103
+    def NewType(name, kind):  # noqa: D103  as above
         return kind
 
-    def cast(kind, value):  # noqa: D103
+    def cast(kind, value):  # noqa: D103  as above
         return value
 
-    def overload(function):  # noqa: D103
+    def overload(function):  # noqa: D103  as above
         return function

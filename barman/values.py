@@ -29,7 +29,7 @@ else:
 
         __slots__ = ("compare", "default", "factory", "repr")
 
-        def __init__(self, default=_MISSING, *, default_factory=None, repr=True, compare=True):  # noqa: A002  as dataclasses has it
+        def __init__(self, default=_MISSING, *, default_factory=None, repr=True, compare=True):
             self.default, self.factory, self.repr, self.compare = default, default_factory, repr, compare
 
     field = _Field
@@ -73,7 +73,7 @@ else:
     def _first_init(cls):
         """Return an `__init__` that compiles the real one, puts it in its own place and calls it."""
 
-        def __init__(self, *args, **kwargs):  # noqa: N807  it is one
+        def __init__(self, *args, **kwargs):
             init = cls.__init__ = _compiled_init(cls)
             init(self, *args, **kwargs)
 
@@ -93,7 +93,7 @@ else:
             scope[f"_set_{name}"] = getattr(cls, name).__set__
             parameters.append(parameter)
             lines.append(f" _set_{name}(self, {value})")
-        exec(f"def __init__({', '.join(parameters)}):\n" + "\n".join(lines or [" pass"]), scope)  # noqa: S102  names of fields
+        exec(f"def __init__({', '.join(parameters)}):\n" + "\n".join(lines or [" pass"]), scope)  # names of fields only
         init = scope["__init__"]
         init.__qualname__ = f"{cls.__qualname__}.__init__"
         return init

@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from barman import __version__  # noqa: E402  # the checkout, not an installed copy
-from barman.cli.parser import global_parser  # noqa: E402
-from barman.cli.table import COMMANDS, Command  # noqa: E402
+from barman.cli.parser import global_parser  # noqa: E402  the path is set above
+from barman.cli.table import COMMANDS, Command  # noqa: E402  the path is set above
 
 
 class Program:

@@ -108,7 +108,7 @@ def opened(
 
 def _open(archive: Archive, custom: CustomFilters | None) -> BinaryIO:
     if not archive.sealed:
-        return cast(BinaryIO, open(archive.path, "rb"))  # noqa: SIM115  closed by the caller
+        return cast(BinaryIO, open(archive.path, "rb"))  # closed by the caller
     if custom is None or custom.unsealer is None:
         raise BackupError(f"archive '{archive.path}' is encrypted")
     return custom.unsealer.open(archive.path)

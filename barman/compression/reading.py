@@ -54,7 +54,7 @@ class PieceReader(io.RawIOBase):
 
 def open_pieces(path: str, make: Callable[[BinaryIO, str], Iterator[bytes]]) -> BinaryIO:
     """A buffered reader of the plain pieces that `make` yields for the file `path`."""
-    return read_pieces(cast(BinaryIO, open(path, "rb")), path, make)  # noqa: SIM115 - PieceReader.close closes it
+    return read_pieces(cast(BinaryIO, open(path, "rb")), path, make)  # PieceReader.close closes it
 
 
 def read_pieces(source: BinaryIO, subject: str, make: Callable[[BinaryIO, str], Iterator[bytes]]) -> BinaryIO:

@@ -25,7 +25,7 @@ _TAIL = 64 * 1024
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class naming:  # noqa: N801  # reads as a word: with naming(path)
+class naming:  # reads as a word: with naming(path)
     """Give an error of a full disk the path that was written: the kernel knows descriptors only."""
 
     __slots__ = ("_path",)

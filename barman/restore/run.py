@@ -212,7 +212,7 @@ def make_plan(
         raise RestoreRefused(refusals)
     stage = None
     if backup.chain is not None:
-        directory = request.staging_path or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  documented
+        directory = request.staging_path or os.environ.get("TMPDIR") or "/tmp"
         stage = choose_stage(request, backup, directory)
         backup = staged(backup, layouts, stage)
     unpack_stage = None

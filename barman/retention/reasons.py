@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from barman.retention.tiers import Tier
 
 
-def explain(  # noqa: PLR0913  one sentence depends on all of it
+def explain(
     view: CatalogView,
     policy: RetentionPolicy | None,
     minimum_redundancy: int,
@@ -53,7 +53,7 @@ def _before_policy(info: BackupInfo, view: CatalogView) -> str:
     return "its deletion has begun" if info.backup_id in view.deleting else ""
 
 
-def _reason(  # noqa: PLR0913  as above
+def _reason(  # noqa: PLR0913  one sentence depends on all of it
     info: BackupInfo,
     view: CatalogView,
     policy: RetentionPolicy | None,
@@ -98,7 +98,7 @@ def _by_redundancy(word: str, policy: Redundancy, minimum: int) -> str:
     return f"{count} newer backups can be restored alone ({source})"
 
 
-def _by_window(  # noqa: PLR0913  as above
+def _by_window(
     info: BackupInfo,
     word: str,
     policy: RecoveryWindow,

@@ -26,7 +26,7 @@ class LocalRunner:
         stdin: bytes | None = None,
         deadline: Deadline | None = None,
         check: bool = True,
-        doing: str = "",  # noqa: ARG002  # part of the contract: here the program's own words say enough
+        doing: str = "",  # part of the contract: here the program's own words say enough
     ) -> process.Completed:
         """Run a command; see CommandRunner.run."""
         return process.run(argv, env=self._environment, stdin=stdin, deadline=deadline, check=check)

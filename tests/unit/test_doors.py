@@ -1,6 +1,7 @@
 """One door for each effect: this table holds who may use what."""
 
 import ast
+import re
 from pathlib import Path
 
 import barman
@@ -120,3 +121,17 @@ def test_a_third_party_is_imported_only_in_its_module():
 def test_nothing_is_mocked():
     banned = "unittest." + "mock"
     assert [path for path in modules(TESTS) if banned in path.read_text()] == []
+
+
+def test_what_a_check_is_told_to_pass_over_has_its_reason_beside_it():
+    pattern = re.compile(
+        r"#\s*(?:noqa|type: ignore)\b(?P<what>(?:: ?[A-Z]+\d+(?:, ?[A-Z]+\d+)*|\[[\w, -]+\])?)(?P<why>.*)"
+    )
+    bare = []
+    for directory in ("barman", "tests", "scripts"):
+        for path in sorted((ROOT.parent / directory).rglob("*.py")):
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+                found = pattern.search(line)
+                if found and not (found["what"] and re.search(r"\w{2}", found["why"])):
+                    bare.append(f"{path.relative_to(ROOT.parent)}:{number}")
+    assert bare == []

@@ -104,7 +104,7 @@ def test_a_value_is_copied_and_pickled_with_its_fields():
     point = Point(1, 2)
     assert copy.copy(point) == point
     assert copy.deepcopy(point) == point
-    assert pickle.loads(pickle.dumps(point)) == point  # noqa: S301  what was pickled here
+    assert pickle.loads(pickle.dumps(point)) == point
 
 
 def test_nested_values_become_plain_dictionaries():

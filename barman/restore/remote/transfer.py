@@ -106,7 +106,7 @@ def transfer_of(request: RestoreRequest, program: str, environment: Mapping[str,
         launcher=(sys.executable, "-I", "-S", _TETHER, str(os.getpid())),
         environment=environment,
     )
-    staging = request.staging_path or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  as documented for staging_path
+    staging = request.staging_path or os.environ.get("TMPDIR") or "/tmp"
     return Transfer(options, staging, request.network_compression, request.bandwidth_limit)
 
 

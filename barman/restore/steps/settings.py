@@ -208,7 +208,7 @@ class _LocalWriter:
     def __init__(self, destination: str) -> None:
         self._destination = destination
 
-    def keep(self, file: _File, mode: int) -> None:  # noqa: ARG002  # copied with the file
+    def keep(self, file: _File, mode: int) -> None:  # copied with the file
         durable.sweep_temporaries(os.path.dirname(file.path))
         copying.copy_file(file.path, f"{file.path}.origin")
 

@@ -77,7 +77,7 @@ def other(tmp_path: Path) -> Server:
 def export(server: Server, directory: Path, *how: object) -> Path:
     directory.mkdir(exist_ok=True)
     info = server.catalog.backups.read(A)
-    return Path(export_backup(server, info, str(directory), {"barman_ver": "1"}, *how))  # type: ignore[arg-type]
+    return Path(export_backup(server, info, str(directory), {"barman_ver": "1"}, *how))  # type: ignore[arg-type]  # any option
 
 
 def content(root: str) -> dict[str, object]:
@@ -124,7 +124,7 @@ def test_the_file_is_named_by_its_checksum_and_has_its_members_in_order(source: 
     assert path.name.endswith(f"-{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}.tar")
     with tarfile.open(path) as tar:
         names = tar.getnames()
-        lines = [parse_line(line) for line in tar.extractfile("xlog.db").read().splitlines()]  # type: ignore[union-attr]
+        lines = [parse_line(line) for line in tar.extractfile("xlog.db").read().splitlines()]  # type: ignore[union-attr]  # it is a file
     assert [(line.name, line.compression) for line in lines if line] == [(segment(n), "gzip") for n in (2, 3, 4)]
     assert names[:4] == ["identity.json", "backup.info", "barman.json", "backup"]
     assert names[-4:] == [f"wals/{segment(2)[:16]}/{segment(number)}" for number in (2, 3, 4)] + ["xlog.db"]

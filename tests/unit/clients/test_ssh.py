@@ -16,7 +16,7 @@ from barman.clients.ssh import ClientError, PrivateDirectoryError, Remote, priva
 
 def remote(**options: object) -> Remote:
     values = {"user": "barman", "port": None, "config": None, **options}
-    return Remote(str(values.pop("host", "backup")), str(values.pop("server", "main")), **values)  # type: ignore[arg-type]
+    return Remote(str(values.pop("host", "backup")), str(values.pop("server", "main")), **values)  # type: ignore[arg-type]  # any field
 
 
 def test_the_remote_command_is_one_argument_as_the_original_sends_it() -> None:

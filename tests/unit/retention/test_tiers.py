@@ -44,7 +44,7 @@ def full(day, hour=3, **changes):
         f"{day:%Y%m%d}T{hour:02}0000",
         end_time=datetime(day.year, day.month, day.day, hour + 1, tzinfo=timezone.utc),
         **changes,
-    )  # noqa: E501
+    )
 
 
 def view_of(infos, **more):
