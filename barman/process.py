@@ -13,6 +13,7 @@ from functools import partial
 
 from barman.clock import monotonic, sleep
 from barman.errors import CommandFailed, DeadlineExceeded
+from barman.interrupts import held
 from barman.typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -105,18 +106,37 @@ def _popen(
     argv: Sequence[str], *, env: Mapping[str, str] | None, stdin: int, stdout: int = subprocess.PIPE
 ) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(
-            list(argv),
-            env=None if env is None else dict(env),
-            stdin=stdin,
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        with held():
+            child = subprocess.Popen(
+                list(argv),
+                env=None if env is None else dict(env),
+                stdin=stdin,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+            _children.difference_update([other for other in tuple(_children) if other.returncode is not None])
+            _children.add(child)
+        return child
     except OSError as error:
         raise CommandFailed(f"cannot run '{argv[0]}': {error.strerror}", returncode=127) from error
     except ValueError as error:
         raise CommandFailed(f"cannot run '{argv[0]}': {error}", returncode=127) from error
+
+
+_children: set[subprocess.Popen[bytes]] = set()
+"""What was started and not yet seen to end, detached programs excepted."""
+
+
+def end_children() -> None:
+    """End every program that this process started and that was to end with it.
+
+    An interruption may come between the start of a program and the block that takes care of it: whoever ends the
+    process because of one calls this.
+    """
+    for child in tuple(_children):
+        _kill_group(child)
+        child.wait()
 
 
 def _kill_group(child: subprocess.Popen[bytes], number: int = signal.SIGKILL) -> None:

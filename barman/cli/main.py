@@ -8,6 +8,7 @@ import signal
 import sys
 
 from barman.errors import BarmanError, ConfigError, Interrupted
+from barman.interrupts import raise_interrupted
 from barman.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -124,13 +125,15 @@ def _guarded(args: argparse.Namespace | None, module: Any, context: Context, log
     from barman.cli.context import report_error
 
     reporter = context.reporter
-    handlers = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {number: signal.signal(number, raise_interrupted) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         module.run(args, context)
     except BarmanError as error:
         report_error(error, reporter)
         return error.exit_code
     except Interrupted as interruption:
+        if process := sys.modules.get("barman.process"):
+            process.end_children()
         if interruption.signal_name == "SIGINT":
             reporter.error("Process interrupted by user (KeyboardInterrupt)")
         else:
@@ -158,10 +161,6 @@ def _describe(error: OSError) -> str:
     place = f" '{error.filename}'" if error.filename else ""
     second = f" -> '{error.filename2}'" if error.filename2 else ""
     return f"the operating system refused an operation on{place}{second}: {error.strerror or error}"
-
-
-def _interrupt(number: int, _frame: object) -> None:
-    raise Interrupted(signal.Signals(number).name)
 
 
 def _log_traceback(log: _Log) -> None:

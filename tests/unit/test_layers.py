@@ -11,7 +11,7 @@ ROOT = Path(barman.__file__).parent
 
 # A package imports only packages of lower lines; modules of line 0 may import one another.
 LINES = [
-    {"errors", "report", "clock", "units", "timestamps", "logs", "workers", "values", "help", "typing"},
+    {"errors", "report", "clock", "units", "timestamps", "logs", "interrupts", "workers", "values", "help", "typing"},
     {"process", "pipes", "fs"},
     {"postgres", "transport", "compression", "encryption"},
     {"catalog"},

@@ -1,4 +1,5 @@
 import os
+import sys
 import time
 
 import pytest
@@ -66,3 +67,27 @@ def test_a_detached_program_does_not_hold_our_output():
     pid = process.spawn_detached(["sleep", "30"])
     assert os.getsid(pid) == pid
     os.kill(pid, 9)
+
+
+INTERRUPTED_AT_BIRTH = """
+import signal, sys, time
+from barman import process
+from barman.errors import Interrupted
+from barman.interrupts import raise_interrupted
+
+signal.signal(signal.SIGTERM, raise_interrupted)
+try:
+    process.Child(["/bin/sh", "-c", f"echo $$ >{sys.argv[1]}; kill -TERM $PPID; sleep 600; true"])
+    time.sleep(60)
+except Interrupted as interruption:
+    process.end_children()
+    print(interruption.signal_name)
+"""
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_a_program_does_not_outlive_a_process_that_is_interrupted_while_it_starts_it(tmp_path, attempt):
+    pid_file = tmp_path / "pid"
+    done = process.run([sys.executable, "-c", INTERRUPTED_AT_BIRTH, str(pid_file)], deadline=Deadline(50))
+    assert done.text == "SIGTERM\n"
+    assert not process.is_alive(int(pid_file.read_text()))
