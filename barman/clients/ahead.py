@@ -30,7 +30,6 @@ _AT_ONCE = 4
 _IDLE_SECONDS = 20.0
 """A recovery that asks for nothing for so long has ended, or has no use for speed."""
 
-_LACKING_SECONDS = 1.0
 _PAUSE = 0.02
 _KEPT_SECONDS = 10
 """How long the connection stays open after its last use where each segment needs a call of its own."""
@@ -172,7 +171,7 @@ class Ahead:
         """
         from barman.clock import Deadline
 
-        seen, idle, lacking = None, Deadline(_IDLE_SECONDS), None
+        seen, idle = None, Deadline(_IDLE_SECONDS)
         while True:
             position = self._spool.position()
             if position is None or position[0][:8] != name[:8]:
@@ -187,12 +186,9 @@ class Ahead:
                 if position[0] in following(name, self._size, self._count):
                     return
                 raise _EnoughError("the recovery is far ahead")
-            if all(os.path.exists(self._spool.path(segment)) for segment in window):
-                lacking = None
-            else:
-                # For an instant that is so whenever the recovery has taken one and not yet said where it is.
-                lacking = lacking or Deadline(_LACKING_SECONDS)
-            if idle.expired or (lacking is not None and lacking.expired):
+            # Who takes a segment says so first: then one that lacks was taken by nobody who goes on from here.
+            lacks = not all(os.path.exists(self._spool.path(segment)) for segment in window)
+            if idle.expired or (lacks and self._spool.position() == position):
                 raise _EnoughError("the recovery does not go on, or not from here")
             idle.sleep(_PAUSE)
 

@@ -43,10 +43,12 @@ class Spool:
         """Return where a segment is spooled."""
         return os.path.join(self.directory, name)
 
-    def take(self, name: str, destination: str) -> bool:
+    def take(self, name: str, destination: str, ahead: int = 0) -> bool:
         """Move a spooled segment to its destination, if there is one and it is sound. Waits while it is being fetched.
 
-        A file right in the spool directory is taken too, as the original does, but only if it is whole and ours.
+        With `ahead` the recovery is noted to be there first, so that whoever fetches ahead does not find a segment
+        missing that was taken. A file right in the spool directory is taken too, as the original does, but only if it
+        is whole and ours.
         """
         if not is_plain_segment(name):
             return False
@@ -55,7 +57,9 @@ class Spool:
             try:
                 if os.path.islink(path):
                     continue
-                check(path, name, self._system_id)
+                size = check(path, name, self._system_id)
+                if ahead:
+                    self._try_note(name, size, ahead)
                 hand_over(path, destination)
             except FileNotFoundError:
                 continue
@@ -112,7 +116,14 @@ class Spool:
 
     def note(self, name: str, segment_size: int, ahead: int) -> None:
         """Note which segment was asked for last, and how many to have ahead of it."""
-        replace_file(os.path.join(self.directory, ".position"), f"{name} {segment_size} {ahead}\n".encode())
+        if self.position() != (name, segment_size, ahead):
+            replace_file(os.path.join(self.directory, ".position"), f"{name} {segment_size} {ahead}\n".encode())
+
+    def _try_note(self, name: str, segment_size: int, ahead: int) -> None:
+        try:
+            self.note(name, segment_size, ahead)
+        except OSError:
+            pass  # the segment is here all the same; what is wrong with the spool is told afterwards
 
     def position(self) -> tuple[str, int, int] | None:
         """The last segment that was asked for, its size, and how many to have ahead of it."""

@@ -187,7 +187,7 @@ class _Restore:
         options = self._options
         if options.parallel and is_plain_segment(options.wal_name) and options.words in (None, "--keep-compression"):
             outcome = self._attempt_with_following()
-            if outcome.kind == OK and self._spool().take(options.wal_name, options.wal_dest):
+            if outcome.kind == OK and self._take_spooled():
                 return outcome
             if outcome.kind == FAILED or (outcome.kind == MISSING and not options.partial):
                 return outcome
@@ -232,7 +232,8 @@ class _Restore:
     def _take_spooled(self) -> bool:
         if not os.path.isdir(self._options.spool_dir):
             return False
-        return self._spool().take(self._options.wal_name, self._options.wal_dest)
+        options = self._options
+        return self._spool().take(options.wal_name, options.wal_dest, options.parallel)
 
     def _spool(self) -> Spool:
         from barman.clients.spool import Spool
