@@ -135,6 +135,10 @@ class Layout:
         """Passive nodes: how far the WAL was copied."""
         return os.path.join(self.wals_directory, "sync-wals.info")
 
+    def sync_state(self, step: str) -> str:
+        """Ours, passive nodes: how one step of the sync went. May be lost at any time."""
+        return os.path.join(self.meta_directory, f".sync-{step}.json")
+
     # --- WAL
 
     def hash_directory(self, name: str) -> str:

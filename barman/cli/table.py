@@ -49,6 +49,7 @@ COMMANDS = (
     Command("show-servers", "Show configuration and live state of one or more servers", ("show-server",)),
     Command("status", "Show the state of one or more servers"),
     Command("switch-wal", "Make a server finish its WAL segment", ("switch-xlog",)),
+    Command("sync-info", "Tell passive nodes what this node has, or ask the primary; one JSON document"),
     Command("terminate-process", "End a running process of a server"),
     Command("verify-backup", "Verify the files of a backup against its manifest", ("verify",)),
     Command("wal-errors", "List, retry or drop the WAL files that were refused"),

@@ -90,6 +90,9 @@ class ConsoleReporter:
         if self._progress is not None:
             self._progress.draw(progress)
 
+    def leave_output(self) -> None:
+        """Say nothing about it: a command writes a document of its own to standard output."""
+
     def close(self) -> None:
         """Flush; nothing more will be said."""
         self._clear()

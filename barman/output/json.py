@@ -23,6 +23,7 @@ class JsonReporter:
         self._log = log
         self._quiet = quiet
         self._debug = debug
+        self._output_is_taken = False
 
     def debug(self, message: str) -> None:
         """Log a detail; keep it with --debug."""
@@ -66,14 +67,19 @@ class JsonReporter:
     def progress(self, progress: Progress) -> None:
         """Say nothing: the document is for programs."""
 
+    def leave_output(self) -> None:
+        """Leave standard output to a command that writes a document of its own; messages go to standard error."""
+        self._output_is_taken = True
+
     def close(self) -> None:
         """Write the document."""
-        if self._quiet:
+        if self._quiet or (self._output_is_taken and not self.document):
             return
         from json import dumps
 
-        sys.stdout.write(dumps(_redacted(self.document), sort_keys=True, default=str))
-        sys.stdout.flush()
+        stream = sys.stderr if self._output_is_taken else sys.stdout
+        stream.write(dumps(_redacted(self.document), sort_keys=True, default=str))
+        stream.flush()
 
     def _add(self, key: str, message: str) -> None:
         self.document.setdefault(key, []).append(message)

@@ -1,0 +1,239 @@
+"""What a passive node copies from its primary, and in which order. Pure.
+
+Backups go by the decision table of passive nodes; WAL files by set difference, never by the order of names: a file that
+arrived late on an old timeline is as good as the newest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Container, Iterable, Mapping
+from datetime import datetime
+
+from barman.catalog.backup_id import BackupId
+from barman.catalog.backup_info import BackupInfo, BackupStatus
+from barman.catalog.view import CatalogView
+from barman.catalog.wal_file import WalFile
+from barman.retention.policy import RetentionPolicy
+from barman.retention.report import RetentionStatus, report
+from barman.retention.tiers import Tier
+from barman.sync.protocol import SyncInfo
+from barman.typing import Final
+from barman.values import dataclass, replace
+from barman.wal.expire import gather_needs
+
+
+class Action:
+    """What is to be done about a backup."""
+
+    COPY: Final = "copy"
+    PURGE: Final = "purge"
+    """A copy that broke off, of a backup that the primary has no more."""
+    PRESENT: Final = "present"
+    LOCAL_ONLY: Final = "local-only"
+    OBSOLETE: Final = "obsolete"
+    PARENT_MISSING: Final = "parent-missing"
+    ABSENT: Final = "absent"
+    CONFLICT: Final = "conflict"
+    """Two different backups have one id."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackupDecision:
+    """What is to be done about one backup, and the line that says so ("" for a copy).
+
+    `after` is the parent that has to be copied first: while it is not there, the backup is not to be copied.
+    """
+
+    backup_id: BackupId
+    action: str
+    text: str = ""
+    after: BackupId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRules:
+    """The retention rules of this node. `now` has a zone."""
+
+    policy: RetentionPolicy
+    minimum_redundancy: int
+    now: datetime
+    tiers: tuple[Tier, ...] = ()
+
+
+def plan_backups(primary: SyncInfo, local: CatalogView, rules: LocalRules | None = None) -> tuple[BackupDecision, ...]:
+    """A decision for every backup of the primary, and for local leftovers of copies.
+
+    Those to be copied come first, in the order in which they should be tried: those that never failed before the
+    others, so that one which always fails holds up nobody; each after its parent.
+    """
+    obsolete = _obsolete(primary, local, rules)
+    decisions = {backup_id: _decide(backup_id, primary, local, obsolete) for backup_id in primary.backups}
+    for backup_id, info in local.backups.items():
+        if backup_id not in primary.backups and info.status == BackupStatus.FAILED and info.mode == "passive":
+            decisions[backup_id] = _decide(backup_id, primary, local, obsolete)
+    copied = _in_order([i for i, decision in decisions.items() if decision.action == Action.COPY], primary, local)
+    rest = sorted(backup_id for backup_id in decisions if backup_id not in copied)
+    return tuple(decisions[backup_id] for backup_id in (*copied, *rest))
+
+
+def decide_backup(
+    primary: SyncInfo, local: CatalogView, backup_id: BackupId, rules: LocalRules | None = None
+) -> BackupDecision:
+    """The decision for one backup that was asked for by its id."""
+    return _decide(backup_id, primary, local, _obsolete(primary, local, rules))
+
+
+def merged_children(parent_id: BackupId, primary: SyncInfo, local: CatalogView) -> tuple[BackupId, ...]:
+    """The children that a parent's local record lists: those that the primary names, and those that are here."""
+    known = primary.backups.get(parent_id)
+    listed = list(known.children_backup_ids) if known is not None else []
+    here = [i for i in local.ids if local.backups[i].parent_backup_id == parent_id]
+    return tuple(dict.fromkeys([*listed, *here]))
+
+
+def _decide(
+    backup_id: BackupId, primary: SyncInfo, local: CatalogView, obsolete: Container[BackupId]
+) -> BackupDecision:
+    theirs, ours = primary.backups.get(backup_id), local.backups.get(backup_id)
+    name = primary.server_name
+    if theirs is None:
+        return _decide_absent(backup_id, ours, name)
+    if backup_id in local.corrupt:
+        text = f"the local record of backup {backup_id} of server {name} cannot be read: it is not copied again"
+        return BackupDecision(backup_id, Action.CONFLICT, text)
+    if ours is not None and ours.is_copy_done:
+        difference = _difference(theirs, ours)
+        if difference:
+            text = f"backup {backup_id} of server {name} is another backup on the primary: {difference}"
+            return BackupDecision(backup_id, Action.CONFLICT, text)
+        return BackupDecision(backup_id, Action.PRESENT, f"Backup {backup_id} is already synced with {name} server")
+    if backup_id in obsolete:
+        text = f"Remote backup {name}/{backup_id} is obsolete for local retention policies."
+        return BackupDecision(backup_id, Action.OBSOLETE, text)
+    return _decide_chain(backup_id, primary, local, obsolete)
+
+
+def _decide_absent(backup_id: BackupId, ours: BackupInfo | None, name: str) -> BackupDecision:
+    if ours is None:
+        return BackupDecision(backup_id, Action.ABSENT, f"Backup {backup_id} is absent on {name} server")
+    if ours.status == BackupStatus.FAILED:
+        text = f"Backup {backup_id} is absent on {name} server and incomplete locally, purging local backup"
+        return BackupDecision(backup_id, Action.PURGE, text)
+    text = f"Backup {backup_id} is absent on {name} server (local copy only)"
+    return BackupDecision(backup_id, Action.LOCAL_ONLY, text)
+
+
+def _decide_chain(
+    backup_id: BackupId, primary: SyncInfo, local: CatalogView, obsolete: Container[BackupId]
+) -> BackupDecision:
+    """A backup is copied only if every parent down to the root is here, or will be."""
+    first_missing: BackupId | None = None
+    seen = {backup_id}
+    parent_id = primary.backups[backup_id].parent_backup_id
+    while parent_id is not None:
+        ours, theirs = local.backups.get(parent_id), primary.backups.get(parent_id)
+        here = ours is not None and ours.is_copy_done
+        if parent_id in seen or (not here and (theirs is None or parent_id in obsolete)):
+            text = (
+                f"backup {backup_id} of server {primary.server_name} is passed over: its parent {parent_id} is neither "
+                "here nor to be had from the primary"
+            )
+            return BackupDecision(backup_id, Action.PARENT_MISSING, text)
+        seen.add(parent_id)
+        if not here:
+            first_missing = first_missing or parent_id
+        parent = ours if here else theirs
+        parent_id = parent.parent_backup_id if parent is not None else None
+    return BackupDecision(backup_id, Action.COPY, "", first_missing)
+
+
+_IDENTITY: Final = ("systemid", "timeline", "begin_xlog", "end_xlog", "begin_time")
+
+
+def _difference(theirs: BackupInfo, ours: BackupInfo) -> str:
+    """What shows that two records with one id are of two backups; "" if nothing does."""
+    for key in _IDENTITY:
+        there, here = getattr(theirs, key), getattr(ours, key)
+        if there is None or here is None:
+            continue
+        if isinstance(there, datetime):
+            # A record that was copied by way of the text form has whole seconds.
+            if abs((there - here).total_seconds()) < 1:
+                continue
+        elif there == here:
+            continue
+        return f"{key} is {there} there and {here} here"
+    return ""
+
+
+def _in_order(wanted: Collection[BackupId], primary: SyncInfo, local: CatalogView) -> list[BackupId]:
+    """Never tried before failed before, each group by id, and no child before its parent."""
+    failed_before: dict[BackupId, bool] = {}
+
+    def failed(backup_id: BackupId) -> bool:
+        if backup_id not in failed_before:
+            parent_id = primary.backups[backup_id].parent_backup_id
+            failed_before[backup_id] = backup_id in local.backups or (
+                parent_id is not None and parent_id in wanted and failed(parent_id)
+            )
+        return failed_before[backup_id]
+
+    ordered: dict[BackupId, None] = {}
+
+    def place(backup_id: BackupId) -> None:
+        parent_id = primary.backups[backup_id].parent_backup_id
+        if parent_id is not None and parent_id in wanted and parent_id not in ordered:
+            place(parent_id)
+        ordered.setdefault(backup_id)
+
+    for backup_id in sorted(wanted, key=lambda i: (failed(i), i)):
+        place(backup_id)
+    return list(ordered)
+
+
+def _obsolete(primary: SyncInfo, local: CatalogView, rules: LocalRules | None) -> frozenset[BackupId]:
+    """What local retention would delete at once if everything of the primary were here."""
+    if rules is None:
+        return frozenset()
+    merged: dict[BackupId, BackupInfo] = dict(primary.backups)
+    merged.update((i, info) for i, info in local.backups.items() if info.is_copy_done)
+    keep = {**primary.keep, **local.keep}
+    view = replace(local, backups={i: merged[i] for i in sorted(merged)}, keep=keep)
+    statuses = report(view, rules.policy, rules.minimum_redundancy, rules.now, rules.tiers)
+    return frozenset(i for i, word in statuses.items() if word == RetentionStatus.OBSOLETE)
+
+
+# --- WAL
+
+
+def plan_wals(
+    primary: SyncInfo, present: Container[str] | Mapping[str, object], local: CatalogView | None = None
+) -> tuple[WalFile, ...]:
+    """The files of the primary that are not here, oldest first; histories before all others.
+
+    With `local` only those that a local backup needs: what the next deletion would remove is not fetched again.
+    """
+    needs = gather_needs(local) if local is not None else None
+    missing = [wal for wal in primary.wals if wal.name not in present]
+    if needs is not None:
+        missing = [wal for wal in missing if needs.includes(wal.name)]
+    return tuple(sorted(_without_needless_partials(missing, primary.wals, present), key=_copy_order))
+
+
+def _without_needless_partials(
+    missing: Iterable[WalFile], offered: Iterable[WalFile], present: Container[str]
+) -> Iterable[WalFile]:
+    """A partial segment is of no use where the whole one is here, or comes."""
+    partials = [wal for wal in missing if wal.name.endswith(".partial")]
+    if not partials:
+        return missing
+    whole = {wal.name for wal in offered if len(wal.name) == 24}
+    return [
+        wal
+        for wal in missing
+        if not wal.name.endswith(".partial") or not (wal.name[:24] in whole or wal.name[:24] in present)
+    ]
+
+
+def _copy_order(wal: WalFile) -> tuple[bool, str]:
+    return not wal.name.endswith(".history"), wal.name
