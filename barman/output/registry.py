@@ -15,6 +15,7 @@ VIEWS = {
     "ServerDetails": ("server_details", "ServerDetailsView"),
     "ServerStatus": ("status", "ServerStatusView"),
     "ReplicationStatus": ("replication", "ReplicationStatusView"),
+    "ReplicationUnknown": ("replication", "ReplicationUnknownView"),
     "Diagnosis": ("diagnose", "DiagnosisView"),
     "BackupList": ("backups", "BackupListView"),
     "BackupDetails": ("backups", "BackupDetailsView"),

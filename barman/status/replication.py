@@ -90,6 +90,13 @@ class ReplicationStatus:
     minimal: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ReplicationUnknown:
+    """A server that cannot be asked: the error says why, and programs find its name with nothing behind it."""
+
+    server_name: str
+
+
 _COLUMNS = (
     "application_name",
     "usename",

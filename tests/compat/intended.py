@@ -52,7 +52,6 @@ INTENDED = (
     Difference(
         "disabled servers", r"^check broken \| json \| ~ /broken/pg_basebackup_compatible/hint = .*: (Unknown|None),"
     ),
-    Difference("servers out of reach", r"^replication-status \w+.* \| json \| - /\w+ = {}"),
     Difference("deprecations", r"^receive-wal .*--stop.* \| (console \| \+ stderr WARNING|json \| \+ /_WARNING)"),
     Difference("reasons on standard error", r"^check --nagios .*nosuch \| nagios \| \+ stderr ERROR"),
     Difference("wal archive", r"^check .* \| console \| [-+] \tWAL archive: "),

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> None:
     """Write the manifest into the data directory of the backup."""
-    server = context.server(args.server_name)
+    server = context.server(args.server_name, inactive="skip", disabled="error")
     if server is None:
         return
     from barman.backup.manifest import generate_manifest

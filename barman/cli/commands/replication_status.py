@@ -36,13 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> None:
     """Show the clients of every chosen server; one that cannot be reached is an error."""
-    from barman.status.replication import read_replication_status
+    from barman.status.replication import ReplicationUnknown, read_replication_status
 
     def show(server: Server) -> None:
         connection = server.wal_postgres if args.source == "wal-host" else server.postgres
         try:
             status = read_replication_status(connection, server.name, target=args.target, minimal=args.minimal)
         except CannotConnect as error:
+            context.reporter.emit(ReplicationUnknown(server.name))
             raise BarmanError(f"Unable to connect to server {server.name}", hint=error.message) from error
         context.reporter.emit(status)
 

@@ -9,7 +9,7 @@ from barman.units import format_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from barman.status.replication import ReplicationClient, ReplicationStatus
+    from barman.status.replication import ReplicationClient, ReplicationStatus, ReplicationUnknown
 
     Write = Callable[[str], None]
 
@@ -38,6 +38,19 @@ class ReplicationStatusView:
         if not result.clients:
             found["standby_info"] = f"No {title} attached"
         return {result.server_name: found}
+
+
+class ReplicationUnknownView:
+    """Nothing for people, who read the error; the key of the server for programs."""
+
+    @staticmethod
+    def console(result: ReplicationUnknown, write: Write) -> None:
+        """Write nothing."""
+
+    @staticmethod
+    def json(result: ReplicationUnknown) -> dict[str, Any]:
+        """An empty object under the name of the server."""
+        return {result.server_name: {}}
 
 
 def _write_full(result: ReplicationStatus, write: Write) -> None:
