@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from barman.catalog.backup_info import BackupInfo
+    from barman.postgres.wal_name import WalSegment
     from barman.restore.combine import ChainFacts
     from barman.restore.marker import Marker
+    from barman.restore.partial import PartialFacts
     from barman.restore.wals import WalArchive
 
 _NAMES_SHOWN = 5
@@ -99,10 +101,10 @@ class WalFacts:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveFacts:
-    """The WAL archive as far as a restore of one backup looks at it; paths by name of what may be delivered."""
+    """The WAL archive as far as a restore of one backup looks at it, and the unfinished segments it may end with."""
 
     archive: WalArchive
-    partial_paths: Mapping[str, str] = field(default_factory=dict)
+    partials: Mapping[WalSegment, PartialFacts] = field(default_factory=dict)
     label_names: tuple[str, ...] = ()
     history_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

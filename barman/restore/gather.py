@@ -13,10 +13,12 @@ from barman.postgres.backup_manifest import BackupManifest, read
 from barman.postgres.timeline import TimelineHistory
 from barman.postgres.wal_name import BackupLabelName, HistoryName, PartialSegment, WalSegment, parse_wal_name
 from barman.restore.facts import ArchiveFacts, BackupFacts, Damage, SourceTree, WalFacts
+from barman.restore.partial import gather_partials, wants_partial, with_partials
 from barman.restore.unpack import gather_archives
 from barman.restore.wals import WalArchive, run_ends
 from barman.typing import TYPE_CHECKING
 from barman.wal.header import judge
+from barman.workers import ordered_map
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,8 +27,11 @@ if TYPE_CHECKING:
     from barman.catalog.catalog import Catalog
     from barman.catalog.wal_store import WalStore
     from barman.compression.codec import CustomFilters
+    from barman.restore.partial import PartialFacts
+    from barman.restore.request import RestoreRequest
     from barman.restore.step import WalDelivery
 
+_DECRYPTED_AT_ONCE = 4
 
 # -- the archive -----------------------------------------------------------------------------------------------------
 
@@ -46,7 +51,9 @@ def read_histories(store: WalStore) -> tuple[dict[int, TimelineHistory], list[st
     return histories, notes
 
 
-def gather_archive(catalog: Catalog, info: BackupInfo, *, partial: bool) -> ArchiveFacts:
+def gather_archive(
+    catalog: Catalog, info: BackupInfo, request: RestoreRequest, custom: CustomFilters | None
+) -> ArchiveFacts:
     """Look at the WAL from the beginning of a backup on, along its timeline and all that came from it."""
     store, size = catalog.wals, info.xlog_segment_size
     histories, notes = read_histories(store)
@@ -58,10 +65,6 @@ def gather_archive(catalog: Catalog, info: BackupInfo, *, partial: bool) -> Arch
     for timeline, history in sorted(histories.items()):
         if history.is_ancestor(own):
             collected.take(store.names(begin.on_timeline(timeline).name, timeline=timeline))
-    partial_paths: dict[str, str] = {}
-    if partial:
-        partial_paths = {name: catalog.layout.wal_path(name) for name in collected.partial_names}
-        collected.take(_streaming_partials(catalog.layout.streaming_directory, begin, partial_paths))
     times = {
         segment: os.stat(catalog.layout.wal_path(segment.name)).st_mtime
         for timeline, numbers in collected.segments.items()
@@ -72,14 +75,18 @@ def gather_archive(catalog: Catalog, info: BackupInfo, *, partial: bool) -> Arch
         segment_size=size,
         segments=collected.segments,
         histories=histories,
-        partials=collected.partials if partial else {},
         times=times,
         history_times={
             timeline: os.stat(catalog.layout.history(timeline)).st_mtime for timeline in store.history_timelines()
         },
     )
+    partials: dict[WalSegment, PartialFacts] = {}
+    if wants_partial(request):
+        partials, left_out = gather_partials(catalog.layout, archive, collected.partial_names, info, custom, request)
+        archive = with_partials(archive, partials)
+        notes += left_out
     names = tuple(HistoryName(timeline).name for timeline in store.history_timelines())
-    return ArchiveFacts(archive, partial_paths, tuple(collected.labels), names, tuple(notes))
+    return ArchiveFacts(archive, partials, tuple(collected.labels), names, tuple(notes))
 
 
 class _Collected:
@@ -88,7 +95,6 @@ class _Collected:
     def __init__(self, segment_size: int) -> None:
         self.segment_size = segment_size
         self.segments: dict[int, set[int]] = {}
-        self.partials: dict[int, set[int]] = {}
         self.partial_names: list[str] = []
         self.labels: list[str] = []
 
@@ -96,44 +102,31 @@ class _Collected:
         for name in names:
             parsed = parse_wal_name(name)
             if isinstance(parsed, WalSegment):
-                self._add(self.segments, parsed)
+                self.segments.setdefault(parsed.timeline, set()).add(parsed.number(self.segment_size))
             elif isinstance(parsed, PartialSegment):
-                self._add(self.partials, parsed.segment)
                 self.partial_names.append(name)
             elif isinstance(parsed, BackupLabelName):
                 self.labels.append(name)
 
-    def _add(self, held: dict[int, set[int]], segment: WalSegment) -> None:
-        held.setdefault(segment.timeline, set()).add(segment.number(self.segment_size))
-
-
-def _streaming_partials(directory: str, begin: WalSegment, paths: dict[str, str]) -> list[str]:
-    """Find what a receiver is writing: the newest WAL there is; it beats an archived file of the same name."""
-    found = []
-    try:
-        names = os.listdir(directory)
-    except OSError:
-        return []
-    for name in names:
-        if name.endswith(".partial") and len(name) == 32:
-            try:
-                parsed = parse_wal_name(name)
-            except BarmanError:
-                continue
-            if isinstance(parsed, PartialSegment) and parsed.segment.name[8:] >= begin.name[8:]:
-                paths[name] = os.path.join(directory, name)
-                found.append(name)
-    return found
-
 
 def look_at_wal(files: Sequence[WalDelivery], info: BackupInfo, custom: CustomFilters | None) -> WalFacts:
-    """Look at the beginning and size of each file that is to be delivered: is it what its name says?"""
+    """Look at the beginning and size of each file that is to be delivered: is it what its name says?
+
+    Encrypted ones are looked at side by side: each takes a program that decrypts.
+    """
+    jobs = _DECRYPTED_AT_ONCE if any(_is_sealed(item, custom) for item in files) else 1
     refusals = []
-    for item in files:
-        reason = _unsound(item, info, custom)
+    for item, reason in zip(files, ordered_map(lambda item: _unsound(item, info, custom), files, jobs), strict=True):
         if reason:
             refusals.append(f"WAL file '{item.source}' cannot be restored: {reason}")
     return WalFacts(tuple(refusals), len(files) * info.xlog_segment_size)
+
+
+def _is_sealed(item: WalDelivery, custom: CustomFilters | None) -> bool:
+    try:
+        return recognise_file(item.source, custom)[1] is not None
+    except (BarmanError, OSError):
+        return False
 
 
 def _unsound(item: WalDelivery, info: BackupInfo, custom: CustomFilters | None) -> str:

@@ -7,7 +7,7 @@ import posixpath
 from barman.errors import RestoreRefused
 from barman.postgres import data_directory
 from barman.postgres.recovery_settings import settings_file
-from barman.postgres.wal_name import HistoryName, PartialSegment, parse_wal_name
+from barman.postgres.wal_name import HistoryName, parse_wal_name
 from barman.restore.combine import CONTROL_NAME, combining, moving
 from barman.restore.facts import shown_names
 from barman.restore.judge import judge_overlap, judge_place, judge_space
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from barman.catalog.layout import Layout
     from barman.restore.combine import Stage
     from barman.restore.facts import ArchiveFacts, BackupFacts, PlaceFacts, SourceTree, WalFacts
+    from barman.restore.partial import PartialFacts
     from barman.restore.request import RestoreRequest
     from barman.restore.target import RecoveryTarget
     from barman.restore.wals import WalChain
@@ -73,7 +74,8 @@ class Gathered:
 class RestorePlan:
     """A restore that can succeed: what is done in which order, and what the user should know first.
 
-    `stage` is a directory of this host that must be there, empty, while the steps are performed.
+    `stage` is a directory of this host that must be there, empty, while the steps are performed; `partial` the
+    unfinished segment with which the recovery ends.
     """
 
     request: RestoreRequest
@@ -84,6 +86,7 @@ class RestorePlan:
     steps: tuple[Step, ...]
     warnings: tuple[str, ...] = ()
     stage: str | None = None
+    partial: PartialFacts | None = None
 
     @property
     def combines(self) -> bool:
@@ -96,11 +99,12 @@ def deliveries(chain: WalChain, facts: ArchiveFacts, layout: Layout, segment_siz
     names = {segment.name for segment in chain.found}
     found = [WalDelivery(layout.wal_path(name), name, None) for name in facts.history_names]
     for segment in chain.found:
-        partial = PartialSegment(segment).name
-        if facts.archive.has(segment.number(segment_size), segment.timeline):
+        if segment != chain.partial:
             found.append(WalDelivery(layout.wal_path(segment.name), segment.name, segment_size))
-        elif partial in facts.partial_paths:
-            found.append(WalDelivery(facts.partial_paths[partial], segment.name, segment_size))
+            continue
+        partial = facts.partials[segment]
+        content = 0 if partial.end is None else partial.end - segment.start(segment_size)
+        found.append(WalDelivery(partial.path, segment.name, segment_size, content, partial.later_paths))
     for name in facts.label_names:
         parsed = parse_wal_name(name)
         if not isinstance(parsed, HistoryName) and parsed.segment.name in names:
@@ -143,8 +147,7 @@ def plan_restore(request: RestoreRequest, target: RecoveryTarget, gathered: Gath
     ]
     if layouts.delivers:
         marks = not is_recovery_steered(request, target)
-        partial = any(item.source.endswith(".partial") for item in gathered.files)
-        steps.append(DeliverWal(layouts.wal_directory, gathered.files, marks, partial, request.jobs))
+        steps.append(DeliverWal(layouts.wal_directory, gathered.files, marks, chain.partial is not None, request.jobs))
     steps += [
         WriteSettings(source, layouts.destination, version, custom or settings_file(version), recovery),
         SyncPlaces((layouts.destination, *layouts.directories, *_inner(request, data, layouts)), request.jobs),
@@ -157,7 +160,8 @@ def plan_restore(request: RestoreRequest, target: RecoveryTarget, gathered: Gath
     notes = (ignored, stays, *gathered.archive.notes, backup.damage.note, *combination, *wal_plan.warnings)
     warnings = tuple(note for note in notes if note)
     directory = stage.directory if stage is not None else gathered.unpack_stage
-    return RestorePlan(request, info, target, chain.timeline, layouts, tuple(steps), warnings, directory)
+    partial = gathered.archive.partials.get(chain.partial) if chain.partial is not None else None
+    return RestorePlan(request, info, target, chain.timeline, layouts, tuple(steps), warnings, directory, partial)
 
 
 def _copying(request: RestoreRequest, gathered: Gathered) -> CopyTrees | UnpackTrees:

@@ -87,7 +87,9 @@ def get_wal_command(request: RestoreRequest, server_name: str) -> str:
         words += ["-c", _for_shell(request.config_file)]
     words.append("get-wal")
     if not request.standby_mode:
-        words += ["--recovery", str(_PATIENCE_SECONDS), "-P"]
+        words += ["--recovery", str(_PATIENCE_SECONDS)]
+        if request.partial_wal is not False:
+            words.append("-P")
     words += [_for_shell(server_name), "%f", ">", "%p"]
     if not request.standby_mode:
         words.append("|| exit $(($? == 99 ? 1 : 126))")
@@ -101,7 +103,7 @@ def wal_restore_command(request: RestoreRequest, server_name: str) -> str:
     gets no unfinished segments: it would take them for whole ones and not ask again.
     """
     words = ["barman-wal-restore"]
-    if not request.standby_mode:
+    if not request.standby_mode and request.partial_wal is not False:
         words.append("-P")
     words += ["-U", _for_shell(request.barman_user)]
     if request.barman_port is not None:

@@ -17,6 +17,7 @@ class RestoreRequest:
     configuration file that the generated `restore_command` must name, None when the default one is in use. What follows
     `remote_ssh_command` matters on another host only; `barman_port` is where the restored server finds Barman's sshd.
     `staging_options` are those options of the command line that matter only to a backup that is prepared first.
+    `partial_wal` is None unless it was said whether the newest unfinished segment is used: then it is, where it helps.
     """
 
     backup: str
@@ -33,7 +34,7 @@ class RestoreRequest:
     tablespaces: tuple[str, ...] = ()
     staging_wal_directory: str | None = None
     get_wal: bool = False
-    partial_wal: bool = False
+    partial_wal: bool | None = None
     restore_command: str | None = None
     recovery_conf_filename: str | None = None
     allow_missing_wal: bool = False

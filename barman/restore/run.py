@@ -30,6 +30,7 @@ from barman.restore.wal_plan import plan_wal
 from barman.restore.workbench import Workbench
 from barman.server.filters import configured_filters
 from barman.typing import TYPE_CHECKING
+from barman.units import format_age
 from barman.values import dataclass, replace
 from barman.wal.archiver import archive_wal
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from barman.compression.codec import CustomFilters
     from barman.report import Reporter
     from barman.restore.facts import BackupFacts
+    from barman.restore.partial import PartialFacts
     from barman.restore.remote.session import Remote
     from barman.restore.request import RestoreRequest
     from barman.restore.step import WalDelivery
@@ -163,7 +165,7 @@ def _usable_options(
         reporter.warning(warning)
     if request.partial_wal and (request.get_wal or target.kind == "immediate"):
         reporter.warning("--partial-wal has no effect together with get-wal or --target-immediate: it is ignored")
-        request = replace(request, partial_wal=False)
+        request = replace(request, partial_wal=None)
     if request.staging_wal_directory is not None and not is_recovery_steered(request, target):
         reporter.warning("--staging-wal-directory has no effect without a recovery target, or with get-wal: ignored")
         request = replace(request, staging_wal_directory=None)
@@ -221,7 +223,7 @@ def make_plan(
         if around.remote is not None:
             unpack_stage = stage_below(around.remote.transfer.staging)
             refusals += judge_stage(backup, around.remote.transfer.staging)
-    archive = gather_archive(catalog, backup.info, partial=request.partial_wal)
+    archive = gather_archive(catalog, backup.info, request, around.custom)
     wal_plan = plan_wal(request, backup.info, target, archive.archive, timestamp())
     files: tuple[WalDelivery, ...] = ()
     if wal_plan.chain is not None and not request.get_wal:
@@ -278,8 +280,17 @@ def _announce(plan: RestorePlan, reporter: Reporter) -> None:
         reporter.info(f"Doing PITR. Recovery target {plan.target.describe(plan.timeline)}")
     if request.get_wal and request.restore_command is not None:
         reporter.info(f"Custom restore command override: {request.restore_command}")
+    if plan.partial is not None:
+        reporter.info(_describe_partial(plan.partial, fetched=request.get_wal))
     for warning in plan.warnings:
         reporter.warning(warning)
+
+
+def _describe_partial(partial: PartialFacts, *, fetched: bool) -> str:
+    end = f"carries records up to LSN {partial.end}" if partial.end is not None else "is unfinished"
+    age = format_age(max(0.0, timestamp() - partial.written))
+    what = "the server will fetch it" if fetched else "it is restored"
+    return f"The newest WAL segment '{partial.path}' {end} and was last written {age} ago: {what}"
 
 
 def _tell_unused(plan: RestorePlan, reporter: Reporter) -> None:

@@ -49,7 +49,7 @@ def recover_options(request: RestoreRequest) -> dict[str, object]:
     """Return the arguments under the names that scripts know; what was not given is false, empty or None."""
     timeline = request.target_tli
     return {
-        "copy_partial": request.partial_wal,
+        "copy_partial": bool(request.partial_wal),
         "custom_restore_command": request.restore_command,
         "exclusive": request.exclusive,
         "recovery_conf_filename": request.recovery_conf_filename,

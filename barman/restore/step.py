@@ -182,11 +182,17 @@ class RecordOrigin:
 
 @dataclass(frozen=True, slots=True)
 class WalDelivery:
-    """One archived file and the name it is delivered under; `size` is what it must have when decoded, None if any."""
+    """One archived file and the name it is delivered under; `size` is what it must have when decoded, None if any.
+
+    Of an unfinished segment at least `content` bytes must be there, and `later_paths` are where it is once it is
+    finished.
+    """
 
     source: str
     name: str
     size: int | None
+    content: int = 0
+    later_paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

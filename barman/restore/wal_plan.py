@@ -5,19 +5,22 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from barman.errors import InvalidWalName
-from barman.postgres.wal_name import WalSegment
+from barman.postgres.wal_name import PartialSegment, WalSegment
 from barman.restore.timelines import TimelineChoice, choose_timeline
 from barman.restore.wals import Hole, WalChain, follow
 from barman.typing import TYPE_CHECKING
-from barman.values import dataclass
+from barman.values import dataclass, replace
 
 if TYPE_CHECKING:
     from barman.catalog.backup_info import BackupInfo
+    from barman.postgres.timeline import TimelineHistory
     from barman.restore.request import RestoreRequest
     from barman.restore.target import RecoveryTarget
     from barman.restore.wals import WalArchive
 
 ALLOW_OPTION = "--allow-missing-wal"
+_CLOCKS_APART_SECONDS = 3600.0
+"""How far the clocks of server and backup host may be apart before a target time in the last segment is missed."""
 GAP_HINT = f"Put the missing WAL into the archive, choose an earlier target, or add {ALLOW_OPTION} to go on without it."
 
 
@@ -45,11 +48,14 @@ def plan_wal(
     choice = choose_timeline(backup, target, archive)
     if choice.history is None:
         return WalPlan(choice, refusals=(*refusals, choice.refusal))
+    if _ends_before_partial(target, archive, choice.history, first):
+        archive = replace(archive, partials={})
     chain = _chain(target, archive, choice, first, end)
     judge = _Judge(request, backup, target, archive, end)
     for hole in chain.holes[:1]:
         judge.judge_hole(hole, chain)
     if not chain.holes:
+        judge.judge_partial(chain)
         judge.judge_end(chain, now)
     notes = [choice.note] if choice.note else []
     return WalPlan(choice, chain, (*refusals, *judge.refusals), (*notes, *judge.warnings), judge.gap)
@@ -80,6 +86,15 @@ def _chain(target: RecoveryTarget, archive: WalArchive, choice: TimelineChoice, 
     if chain.last is None or chain.last.number(archive.segment_size) < end:
         return follow(archive, choice.history, first, end)
     return chain
+
+
+def _ends_before_partial(target: RecoveryTarget, archive: WalArchive, history: TimelineHistory, first: int) -> bool:
+    """Tell whether a target time lies in the whole segments, whatever the clocks of both hosts say."""
+    if target.time is None or not archive.partials:
+        return False
+    whole = follow(replace(archive, partials={}), history, first)
+    written = archive.times.get(whole.last) if whole.last is not None and not whole.holes else None
+    return written is not None and target.time.timestamp() < written - _CLOCKS_APART_SECONDS
 
 
 def _before_end(backup: BackupInfo, target: RecoveryTarget) -> tuple[str, ...]:
@@ -116,7 +131,7 @@ class _Judge:
                 "and nothing after it is delivered"
             )
             return
-        text = self._hole_text(hole, number, later=later)
+        text = self._hole_text(hole, number, chain.last if later else None)
         if self.request.get_wal and not later:
             self.warnings.append(f"{text}: the restored server waits for it")
         elif self.request.allow_missing_wal:
@@ -132,12 +147,17 @@ class _Judge:
         written = self.archive.times.get(hole.before)
         return written is not None and written > self.target.time.timestamp()
 
-    def _hole_text(self, hole: Hole, number: int, *, later: bool) -> str:
+    def _hole_text(self, hole: Hole, number: int, last: WalSegment | None) -> str:
+        """Describe a hole; `last` is the newest segment after it, None if there is none."""
         what = hole.describe()
+        later = last is not None
         if number <= self.end:
             return f"{what} is not in the archive: backup '{self.backup.backup_id}' cannot become consistent without it"
         if not later and self.target.lsn is not None:
             return f"{what} is not in the archive: the target LSN {self.target.lsn} cannot be reached"
+        if last is not None and self.archive.has_partial(last.number(self.archive.segment_size), last.timeline):
+            name = PartialSegment(last).name
+            return f"{what} is not in the archive although '{name}' was received: recovery cannot go beyond it"
         return f"{what} is not in the archive although later WAL is: recovery cannot go beyond it"
 
     def _loss(self, hole: Hole, number: int) -> str:
@@ -145,6 +165,27 @@ class _Judge:
             return "PostgreSQL will not reach a consistent state by itself"
         start = hole.first.start(self.archive.segment_size)
         return f"every change from position {start} on is lost"
+
+    def judge_partial(self, chain: WalChain) -> None:
+        """Refuse, or warn, when the last segment is unfinished and its records end before what must be reached."""
+        end = self.archive.partial_ends.get(chain.partial) if chain.partial is not None else None
+        if chain.partial is None or end is None:
+            return
+        what = f"the records in '{PartialSegment(chain.partial).name}' end at {end}"
+        if self.backup.end_xlog is not None and end < self.backup.end_xlog:
+            who = f"backup '{self.backup.backup_id}' ended at {self.backup.end_xlog} and cannot become consistent"
+            text = f"{what}: {who}"
+        elif self.target.lsn is not None and end <= self.target.lsn:
+            text = f"{what}: the target LSN {self.target.lsn} cannot be reached"
+        else:
+            return
+        if self.request.get_wal:
+            self.warnings.append(f"{text} before more is received")
+        elif self.request.allow_missing_wal:
+            self.warnings.append(f"{text}; going on as {ALLOW_OPTION} asks")
+        else:
+            self.refusals.append(text)
+            self.gap = True
 
     def judge_end(self, chain: WalChain, now: float) -> None:
         """Warn when a time lies after everything that is there."""

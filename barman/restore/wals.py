@@ -12,7 +12,7 @@ from barman.typing import TYPE_CHECKING
 from barman.values import dataclass, field
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Set
+    from collections.abc import Mapping, Sequence, Set
 
     from barman.postgres.lsn import Lsn
     from barman.postgres.timeline import TimelineHistory
@@ -22,14 +22,16 @@ if TYPE_CHECKING:
 class WalArchive:
     """What the archive holds, as far as a restore looks: numbers of segments by timeline.
 
-    `partials` are segments that exist only as `.partial`; `times` are the modification times of segments that end a run
-    (see `run_ends`), `history_times` those of history files.
+    `partials` are segments that exist only as `.partial`, after the newest whole one of their timeline; `partial_ends`
+    the positions after their last records, where known. `times` are the modification times of partials and of segments
+    that end a run (see `run_ends`), `history_times` those of history files.
     """
 
     segment_size: int
     segments: Mapping[int, Set[int]]
     histories: Mapping[int, TimelineHistory]
     partials: Mapping[int, Set[int]] = field(default_factory=dict)
+    partial_ends: Mapping[WalSegment, Lsn] = field(default_factory=dict)
     times: Mapping[WalSegment, float] = field(default_factory=dict)
     history_times: Mapping[int, float] = field(default_factory=dict)
 
@@ -40,6 +42,10 @@ class WalArchive:
     def has(self, number: int, timeline: int) -> bool:
         """Tell whether the complete segment is archived."""
         return number in self.segments.get(timeline, ())
+
+    def has_partial(self, number: int, timeline: int) -> bool:
+        """Tell whether only the beginning of the segment is there."""
+        return number in self.partials.get(timeline, ()) and not self.has(number, timeline)
 
     def newest(self, timeline: int) -> int | None:
         """Return the greatest complete segment of a timeline."""
@@ -66,7 +72,8 @@ class WalChain:
     """What exists of the path from a first segment on, along one history.
 
     `last` is the greatest segment that exists, None when there is none; `holes` lie between the first and `last`, or
-    between it and a position that was demanded. `found` has every file of the path before the first hole, in order.
+    between it and a position that was demanded. `found` has every file of the path before the first hole, in order;
+    only the last one may be `partial`.
     """
 
     history: TimelineHistory
@@ -74,6 +81,7 @@ class WalChain:
     last: WalSegment | None
     holes: tuple[Hole, ...]
     found: tuple[WalSegment, ...]
+    partial: WalSegment | None = None
 
     @property
     def timeline(self) -> int:
@@ -95,6 +103,7 @@ class _Path:
     """Which timelines can have a segment along a history, and which of them is asked for."""
 
     def __init__(self, history: TimelineHistory, segment_size: int) -> None:
+        self.history = history
         self.spans: list[tuple[int, int, float]] = []  # timeline, first number, last number
         begin = 0
         for switch in history.switches:
@@ -106,6 +115,17 @@ class _Path:
     def owners(self, number: int) -> list[int]:
         """Return the timelines that can have the segment, the one asked first in front."""
         return [timeline for timeline, first, last in reversed(self.spans) if first <= number <= last]
+
+    def may_end_with(self, archive: WalArchive, number: int, timeline: int) -> bool:
+        """Tell whether recovery may read what there is of an unfinished segment: nothing from after the switch."""
+        if not archive.has_partial(number, timeline):
+            return False
+        left = self.history.end_of(timeline)
+        segment = archive.segment(number, timeline)
+        if left is None or segment.end(archive.segment_size) <= left:
+            return True
+        end = archive.partial_ends.get(segment)
+        return end is not None and end <= left
 
 
 def follow(archive: WalArchive, history: TimelineHistory, first: int, until: int | None = None) -> WalChain:
@@ -124,15 +144,33 @@ def follow(archive: WalArchive, history: TimelineHistory, first: int, until: int
         archive.segment(number, timeline)
         for number in range(first, stop)
         for timeline in reversed(path.owners(number))
-        if archive.has(number, timeline) or number in archive.partials.get(timeline, ())
+        if archive.has(number, timeline)
     ]
+    partial = _partial_end(archive, path, stop - 1, found) if stop > first else None
+    if partial is not None:
+        found.append(partial)
     return WalChain(
         history,
         archive.segment(first, path.owners(first)[0]),
         None if last is None else archive.segment(last, path.owners(last)[0]),
         holes,
         tuple(found),
+        partial,
     )
+
+
+def _partial_end(archive: WalArchive, path: _Path, number: int, found: Sequence[WalSegment]) -> WalSegment | None:
+    """Return the unfinished segment with which a path ends: that of the timeline that is asked for first.
+
+    A whole copy of the parent's goes along where there is one; a whole copy of a child's is all that is read.
+    """
+    for timeline in path.owners(number):
+        segment = archive.segment(number, timeline)
+        if segment in found:
+            return None
+        if path.may_end_with(archive, number, timeline):
+            return segment
+    return None
 
 
 def _present(archive: WalArchive, path: _Path, first: int, until: int | None) -> set[int]:
@@ -143,12 +181,28 @@ def _present(archive: WalArchive, path: _Path, first: int, until: int | None) ->
     for index, (timeline, begin, end) in enumerate(spans):
         # The segment of the switch counts under the child's name only: the parent's copy stops at the switch.
         stop = end if index == len(spans) - 1 else min(end, spans[index + 1][1] - 1)
-        for held in (archive.segments, archive.partials):
-            for number in held.get(timeline, ()):
-                if max(begin, first) <= number <= min(stop, limit):
-                    present.add(number)
+        present.update(
+            number for number in archive.segments.get(timeline, ()) if max(begin, first) <= number <= min(stop, limit)
+        )
+    _add_partial(archive, path, present, first, limit)
     _add_last_of_parent(archive, path, present, first, limit)
     return present
+
+
+def _add_partial(archive: WalArchive, path: _Path, present: set[int], first: int, limit: float) -> None:
+    """Count the newest unfinished segment if nothing whole follows it: a path ends with it, or breaks before it."""
+    newest = max(present, default=first - 1)
+    spans = path.spans
+    found = [
+        number
+        for index, (timeline, begin, end) in enumerate(spans)
+        for number in archive.partials.get(timeline, ())
+        if max(begin, first, newest + 1) <= number <= min(end, limit)
+        # The parent's copy of the segment of a switch comes last of all.
+        and (index == len(spans) - 1 or number < spans[index + 1][1])
+    ]
+    if found:
+        present.add(max(found))
 
 
 def _add_last_of_parent(archive: WalArchive, path: _Path, present: set[int], first: int, limit: float) -> None:
@@ -157,7 +211,7 @@ def _add_last_of_parent(archive: WalArchive, path: _Path, present: set[int], fir
     if following > limit:
         return
     for timeline in path.owners(following):
-        if archive.has(following, timeline) or following in archive.partials.get(timeline, ()):
+        if archive.has(following, timeline) or path.may_end_with(archive, following, timeline):
             present.add(following)
             return
 

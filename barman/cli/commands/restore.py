@@ -77,7 +77,15 @@ def _add_wal(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-get-wal", dest="get_wal", action="store_false", help="copy WAL now, whatever recovery_options says"
     )
-    parser.add_argument("--partial-wal", action="store_true", help="deliver .partial WAL files too")
+    parser.add_argument(
+        "--partial-wal",
+        action="store_true",
+        default=None,
+        help="demand that the newest unfinished WAL segment can be used; without it, it is used where it helps",
+    )
+    parser.add_argument(
+        "--no-partial-wal", dest="partial_wal", action="store_false", help="end with the last whole WAL segment"
+    )
     parser.add_argument("--restore-command", metavar="COMMAND", help="with get-wal: the restore_command to write")
     parser.add_argument(
         "--allow-missing-wal",

@@ -98,13 +98,12 @@ def _send(pool: RsyncPool, job: RsyncJob, files: Sequence[WalDelivery], custom: 
 
 def _put(item: WalDelivery, directory: str, custom: CustomFilters | None) -> None:
     """Put a file into the stage: as a link when the archive has the very bytes, else decoded."""
-    compression, encryption = recognise_file(item.source, custom)
-    if compression is None and encryption is None and not item.source.endswith(".partial"):
+    if not item.source.endswith(".partial") and recognise_file(item.source, custom) == (None, None):
         staging.link(item.source, os.path.join(directory, item.name))
         return
     target = os.path.join(directory, item.name)
-    decode_wal(item, target, custom)
-    copying.set_times(target, os.stat(item.source).st_mtime)
+    written = decode_wal(item, target, custom)
+    copying.set_times(target, written)
 
 
 @contextmanager

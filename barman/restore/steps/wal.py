@@ -7,7 +7,7 @@ import os
 from barman.compression.codec import copy_stream, decoded
 from barman.errors import WalError
 from barman.fs import copying
-from barman.typing import TYPE_CHECKING
+from barman.typing import TYPE_CHECKING, BinaryIO
 from barman.workers import cpu_count, ordered_map
 
 if TYPE_CHECKING:
@@ -51,18 +51,35 @@ def deliver_wal(step: DeliverWal, bench: Workbench) -> None:
 
 def _deliver(item: WalDelivery, directory: str, custom: CustomFilters | None) -> None:
     target = os.path.join(directory, item.name)
-    decode_wal(item, target, custom)
+    written = decode_wal(item, target, custom)
     copying.own_like(target, directory)
-    copying.set_times(target, os.stat(item.source).st_mtime)
+    copying.set_times(target, written)
 
 
-def decode_wal(item: WalDelivery, target: str, custom: CustomFilters | None) -> None:
-    """Write a file as PostgreSQL reads it, readable for its owner only. Raises WalError, CodecError, OSError."""
-    with decoded(item.source, custom) as stream, copying.new_file(target) as file:
+def decode_wal(item: WalDelivery, target: str, custom: CustomFilters | None) -> float:
+    """Write a file as PostgreSQL reads it, readable for its owner only; return the time of its last change.
+
+    An unfinished segment may be finished, and archived, before it is its turn. Raises WalError, CodecError, OSError.
+    """
+    for source in (item.source, *item.later_paths):
+        try:
+            written = os.stat(source).st_mtime
+            with decoded(source, custom) as stream:
+                _write(item, source, stream, target)
+            return written
+        except FileNotFoundError as error:
+            missing = error
+    raise missing
+
+
+def _write(item: WalDelivery, source: str, stream: BinaryIO, target: str) -> None:
+    with copying.new_file(target) as file:
         size = copy_stream(stream, file.write)
-        if item.size is not None and size < item.size and item.source.endswith(".partial"):
+        if size < item.content:
+            raise WalError(f"WAL file '{source}' has lost content: {size} bytes, {item.content} when it was judged")
+        if item.size is not None and size < item.size and source.endswith(".partial"):
             # A partial segment may have been cut after its last record; PostgreSQL wants whole files.
             file.truncate(item.size)
             size = item.size
     if item.size is not None and size != item.size:
-        raise WalError(f"WAL file '{item.source}' is damaged: it has {size} bytes when decoded, not {item.size}")
+        raise WalError(f"WAL file '{source}' is damaged: it has {size} bytes when decoded, not {item.size}")
