@@ -20,17 +20,22 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
+from barman.catalog.backup_id import BackupId
 from barman.catalog.catalog import Catalog
-from tests.support.catalog_builder import make_catalog
+from barman.catalog.wal_file import WalFile
+from barman.postgres.wal_name import WalSegment
+from tests.support.catalog_builder import SYSTEM_ID, add_backup, make_catalog, write
 from tests.support.fix_postgres import REPOSITORY, Cluster, Completed, wait_until
 from tests.support.fix_sshd import USER, Sshd, SshdFactory
 from tests.support.fix_upstream import find_upstream
+from tests.support.wal_builder import MB, segment_bytes
 
 _RUNS_AS_ROOT = os.geteuid() == 0
 _LASTING = ("receive-wal", "pg_receivewal", "pg_receivexlog")
@@ -204,18 +209,41 @@ class Home:
         return self.home.joinpath(server, *parts)
 
     def catalog(self, server: str) -> Catalog:
-        """The catalog of a server, made if need be; `give` belongs after what a builder wrote."""
-        catalog = make_catalog(str(self.home), server)
+        """The catalog of a server, made if need be; `give` belongs after what is written through it."""
+        return make_catalog(str(self.home), server)
+
+    def put_wal(self, server: str, *numbers: int, timeline: int = 1) -> list[str]:
+        """Archive sound segments of 1 MB by their numbers, in this order; return their names."""
+        names = [WalSegment.numbered(number, timeline, MB).name for number in numbers]
+        self.put_wal_files(server, {name: segment_bytes(name, system_id=int(SYSTEM_ID)) for name in names})
+        return names
+
+    def put_wal_files(self, server: str, files: Mapping[str, bytes]) -> None:
+        """Archive files of any kind under their names."""
+        catalog = self.catalog(server)
+        for name, content in files.items():
+            path = catalog.layout.wal_path(name)
+            write(path, content)
+            catalog.xlogdb.append([WalFile(name, len(content), os.stat(path).st_mtime)])
         self.give()
-        return catalog
+
+    def put_backup(self, server: str, backup_id: str, begin: int, *, size: int = 40_000, **changes: Any) -> None:
+        """A backup that nobody could start, with `size` bytes of its own; segment `begin` is all that it needs."""
+        catalog = self.catalog(server)
+        add_backup(catalog, backup_id, begin=begin, xlog_segment_size=MB, tablespaces=(), **changes)
+        content = Random(backup_id).randbytes(size)
+        write(os.path.join(catalog.layout.data_directory(BackupId(backup_id)), "base", "1", "1259"), content)
+        if not os.path.exists(catalog.layout.wal_path(WalSegment.numbered(begin, 1, MB).name)):
+            self.put_wal(server, begin)
+        self.give()
 
     def give(self) -> None:
         """Make everything in the home the property of its user."""
         if _RUNS_AS_ROOT:
+            entry = pwd.getpwnam(USER)
             for directory, _, names in os.walk(self.home):
-                _give(Path(directory))
-                for name in names:
-                    shutil.chown(os.path.join(directory, name), USER, follow_symlinks=False)
+                for path in (directory, *(os.path.join(directory, name) for name in names)):
+                    os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
 
     def backups(self, server: str) -> dict[str, str]:
         """Id → status, as the records have it."""
