@@ -69,11 +69,12 @@ def answer(server: Server, last_wal: str | None = None, last_position: int | Non
     `last_wal` and `last_position` are `last_name` and `last_position` of the answer before. Raises SyncError for a
     name before the first or behind the last archived file, or when the index is rewritten while it is read.
     """
-    if last_wal and not is_wal_name(last_wal):
+    if last_wal is not None and not is_wal_name(last_wal):
         raise SyncError(f"'{last_wal:.80}' is not the name of a WAL file")
     catalog = server.catalog
     view = catalog.snapshot()
-    catalog.xlogdb.ensure()
+    if os.path.isdir(catalog.layout.wals_directory):
+        catalog.xlogdb.ensure()
     text = _IndexText(catalog)
     try:
         choice = _behind(last_wal, last_position, text) if last_wal else _for_backups(view)
@@ -276,21 +277,25 @@ class _IndexText:
     def find(self, last_wal: str, position: int | None) -> tuple[int, bool]:
         """Where to go on behind a file: the offset of the next line, and whether that is exactly behind its line.
 
-        Raises SyncError when nothing of the index fits the name.
+        Raises SyncError when the name lies before the first or behind the last line; with an empty index it does not.
         """
+        if position == 1:
+            position = 0  # that is how the first line is told, see `_pieces`; no other line begins there
         if position is not None and position <= self.last_offset:
-            # Position 1 stands for the first line, see `_pieces`.
-            for offset in {position, 0} if position == 1 else {position}:
-                line = self._line_at(offset)
-                if line and line.split()[:1] == [last_wal.encode()]:
-                    return offset + len(line), True
+            line = self._line_at(position)
+            if line.split()[:1] == [last_wal.encode()]:
+                return position + len(line), True
+        if not self.last_name:
+            return 0, False
         first = self._first_name()
-        if not self.last_name or (last_wal > self.last_name and not self._lists(last_wal)):
-            raise SyncError(
-                f"{last_wal} is newer than the last available WAL file ({self.last_name or 'there is none'})"
-            )
-        if first > last_wal and not self._lists(last_wal):
-            raise SyncError(f"{last_wal} is older than the first available WAL file ({first})")
+        outside = ""
+        if first > last_wal:
+            outside = f"older than the first available wal '{first}'"
+        elif last_wal > self.last_name:
+            outside = f"newer than the last available wal '{self.last_name}'"
+        # Lines are only nearly sorted: a name may be listed between two smaller ones.
+        if outside and not self._lists(last_wal):
+            raise SyncError(f"last_wal '{last_wal}' is {outside}")
         return 0, False
 
     def chunks(self, start: int) -> Iterator[bytes]:
