@@ -17,7 +17,7 @@ def describe_windows(result: RecoveryWindows) -> str:
     line, window = result.current, result.latest
     if line is None or window is None:
         return "none: no backup can be restored" if line else "none: there is no backup"
-    text = f"from {local_time(window.earliest)} to {local_time(window.latest)}"
+    text = f"from {local_time(window.earliest)} to {local_time(window.newest)}"
     if result.behind is not None:
         text += f" ({format_age(result.behind)} ago)"
     if line.gaps:

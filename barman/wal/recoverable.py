@@ -1,28 +1,26 @@
-"""Look at the archive of one server and say what can be recovered. Reads directories; no file, and no server."""
+"""Look at the archive of one server and say what can be recovered. Reads directories; no server.
+
+The one file that is looked at is what a receiver is writing: nothing may have come into it yet.
+"""
 
 from __future__ import annotations
-
-import os
 
 from barman import clock
 from barman.catalog.backup_info import DEFAULT_SEGMENT_SIZE
 from barman.catalog.wal_runs import read_runs
 from barman.errors import BarmanError
 from barman.postgres.timeline import TimelineHistory
-from barman.postgres.wal_name import WalSegment, is_segment_name, is_segment_size
+from barman.postgres.wal_name import is_segment_size
 from barman.typing import TYPE_CHECKING
 from barman.values import replace
 from barman.wal.recovery_window import ArchivedWal, RecoveryWindows, find_windows
+from barman.wal.unfinished import find_received, find_waiting, why_useless
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from barman.catalog.catalog import Catalog
-    from barman.catalog.layout import Layout
     from barman.catalog.view import CatalogView
     from barman.catalog.wal_store import WalStore
-
-_PARTIAL = ".partial"
+    from barman.postgres.wal_name import WalSegment
 
 
 def read_windows(catalog: Catalog, view: CatalogView) -> RecoveryWindows:
@@ -38,8 +36,8 @@ def read_windows(catalog: Catalog, view: CatalogView) -> RecoveryWindows:
 
 def _look(catalog: Catalog, view: CatalogView) -> RecoveryWindows:
     # In the order in which WAL travels, so that what moves meanwhile is seen once at least.
-    waiting = frozenset(_waiting(catalog.layout))
-    partials = dict(_partials(catalog.layout))
+    received = find_received(catalog.layout)
+    waiting = find_waiting(catalog.layout)
     histories, problems = _histories(catalog.wals)
     without_data = frozenset(catalog.backups.find_orphans(view.copy_done))
 
@@ -48,10 +46,12 @@ def _look(catalog: Catalog, view: CatalogView) -> RecoveryWindows:
         return None if stored is None else stored.time
 
     sizes = sorted({info.xlog_segment_size for info in view.copy_done if is_segment_size(info.xlog_segment_size)})
-    archives = [
-        ArchivedWal(size, read_runs(catalog.layout, size), histories, written, waiting, without_data, partials)
-        for size in sizes or [DEFAULT_SEGMENT_SIZE]
-    ]
+    archives = []
+    for size in sizes or [DEFAULT_SEGMENT_SIZE]:
+        system_id = next((i.systemid for i in reversed(view.copy_done) if i.xlog_segment_size == size), None)
+        partials = {item.segment: item.written for item in received if why_useless(item, size, system_id) is None}
+        runs = read_runs(catalog.layout, size)
+        archives.append(ArchivedWal(size, runs, histories, written, waiting, without_data, partials))
     found = find_windows(view, archives, clock.now())
     return replace(found, problems=(*_unreadable(view), *problems))
 
@@ -78,25 +78,3 @@ def _histories(store: WalStore) -> tuple[dict[int, TimelineHistory], list[str]]:
         if history is not None:
             histories[timeline] = history
     return histories, problems
-
-
-def _waiting(layout: Layout) -> Iterator[WalSegment]:
-    for directory in (layout.incoming_directory, layout.streaming_directory):
-        yield from (WalSegment.parse(name) for name in _listing(directory) if is_segment_name(name))
-
-
-def _partials(layout: Layout) -> Iterator[tuple[WalSegment, float]]:
-    for name in _listing(layout.streaming_directory):
-        if name.endswith(_PARTIAL) and is_segment_name(name[: -len(_PARTIAL)]):
-            try:
-                time = os.stat(os.path.join(layout.streaming_directory, name)).st_mtime
-            except OSError:
-                continue
-            yield WalSegment.parse(name[: -len(_PARTIAL)]), time
-
-
-def _listing(directory: str) -> list[str]:
-    try:
-        return os.listdir(directory)
-    except OSError:
-        return []

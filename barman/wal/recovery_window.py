@@ -100,7 +100,13 @@ class Window:
     latest_lsn: Lsn
     latest_wal: WalSegment
     partial: datetime | None = None
-    """The last byte of the segment after it, which a receiver is writing: `restore --partial-wal` reaches it."""
+    """The last byte of the unfinished segment after it, with which a restore to latest ends (ADR 35)."""
+    partial_wal: WalSegment | None = None
+
+    @property
+    def newest(self) -> datetime | None:
+        """The newest moment that a restore reaches: in the last whole segment, or in the unfinished one."""
+        return max((moment for moment in (self.latest, self.partial) if moment is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +149,8 @@ class RecoveryWindows:
     def behind(self) -> float | None:
         """Seconds since the newest recoverable moment: what would be lost if the server were lost now."""
         window = self.latest
-        return None if window is None or window.latest is None else max(0.0, (self.now - window.latest).total_seconds())
+        newest = None if window is None else window.newest
+        return None if newest is None else max(0.0, (self.now - newest).total_seconds())
 
     def line_of(self, backup_id: str) -> Line | None:
         """The line that a restore of a backup follows without options: the newest one that it leads to."""
@@ -318,7 +325,8 @@ def _window(path: RecoveryPath, number: int, group: list[tuple[_Placed, Reach]],
     last = next(reach for _, reach in group)
     assert last.until is not None
     assert last.until_lsn is not None
-    partial = archived.partials.get(path.segment(number + 1))
+    partial_wal = _unfinished_after(path, number, archived)
+    partial = archived.partials.get(partial_wal)
     return Window(
         backup_ids=tuple(sorted(item.info.backup_id for item, _ in group)),
         earliest=min(ends, default=None),
@@ -327,7 +335,16 @@ def _window(path: RecoveryPath, number: int, group: list[tuple[_Placed, Reach]],
         latest_lsn=last.until_lsn,
         latest_wal=last.until,
         partial=None if partial is None else datetime.fromtimestamp(partial, timezone.utc),
+        partial_wal=None if partial is None else partial_wal,
     )
+
+
+def _unfinished_after(path: RecoveryPath, number: int, archived: ArchivedWal) -> WalSegment:
+    """The segment that a receiver writes after a run; a restore archives first what waits between."""
+    number += 1
+    while path.segment(number) in archived.waiting:
+        number += 1
+    return path.segment(number)
 
 
 def _with_current(lines: list[Line], view: CatalogView) -> tuple[Line, ...]:

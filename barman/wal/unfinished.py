@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from barman.catalog.wal_content import recognise_file
-from barman.compression.codec import decoded
 from barman.errors import BarmanError
 from barman.postgres.wal_name import PartialSegment, WalSegment, is_segment_name
 from barman.typing import TYPE_CHECKING
@@ -60,6 +59,8 @@ def why_useless(
 
     pg_receivewal fills a new segment with zeros before it writes WAL into it.
     """
+    from barman.compression.codec import decoded
+
     try:
         compression, encryption = recognise_file(found.path, custom)
         size = os.path.getsize(found.path)

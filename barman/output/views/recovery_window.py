@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from barman.postgres.wal_name import PartialSegment
 from barman.status.recovery import local_time
 from barman.timestamps import format_epoch, format_timestamp
 from barman.typing import TYPE_CHECKING, Any
@@ -64,6 +65,7 @@ def window_object(result: RecoveryWindows) -> dict[str, Any]:
         "latest_lsn": str(window.latest_lsn) if window else None,
         "latest_wal": window.latest_wal.name if window else None,
         "latest_partial_timestamp": _epoch(window.partial) if window else None,
+        "latest_partial_wal": window.partial_wal.name if window and window.partial_wal else None,
         "behind": None if behind is None else format_age(behind),
         "behind_seconds": None if behind is None else round(behind, 3),
         "gaps": len(gaps),
@@ -96,12 +98,12 @@ def _summary(result: RecoveryWindows) -> Iterable[tuple[str, str]]:
     if window is None:
         yield "Recoverable", "no: no backup can be restored along the current timeline"
         return
-    yield "Recoverable", f"{local_time(window.earliest)} to {local_time(window.latest)}"
+    yield "Recoverable", f"{local_time(window.earliest)} to {local_time(window.newest)}"
     behind = "unknown" if result.behind is None else f"{format_age(result.behind)} behind now"
-    yield "Newest moment", f"{behind} (LSN {window.latest_lsn})"
-    if window.partial is not None:
-        seconds = max(0.0, (result.now - window.partial).total_seconds())
-        yield "With --partial-wal", f"{format_age(seconds)} behind now"
+    where = f"LSN {window.latest_lsn}"
+    if window.partial_wal is not None:
+        where = f"in the unfinished segment {PartialSegment(window.partial_wal).name}"
+    yield "Newest moment", f"{behind} ({where})"
     if line.gaps and line.gaps[-1].first > window.latest_wal:
         yield "WARNING", f"WAL after the gap at {line.gaps[-1].first.name} cannot be used: take a backup"
 
@@ -163,6 +165,7 @@ def _window_object(window: Window) -> dict[str, Any]:
         "latest_lsn": str(window.latest_lsn),
         "latest_wal": window.latest_wal.name,
         "latest_partial_timestamp": _epoch(window.partial),
+        "latest_partial_wal": window.partial_wal.name if window.partial_wal else None,
         "backup_ids": list(window.backup_ids),
     }
 

@@ -7,8 +7,9 @@ import time
 import pytest
 
 from barman.postgres.wal_name import WalSegment
-from tests.support.catalog_builder import SEGMENT_SIZE, add_backup, write
+from tests.support.catalog_builder import SEGMENT_SIZE, SYSTEM_ID, add_backup, write
 from tests.support.offline import OfflineHome
+from tests.support.wal_builder import segment_bytes
 
 
 def name(number, timeline=1):
@@ -90,7 +91,7 @@ def test_the_keys_of_the_document_stay(home):
     found = window(home)
     short = {
         "recoverable reaches_end earliest earliest_timestamp latest latest_timestamp latest_lsn latest_wal",
-        "latest_partial_timestamp behind behind_seconds gaps missing_wals",
+        "latest_partial_timestamp latest_partial_wal behind behind_seconds gaps missing_wals",
     }
     short = set(" ".join(short).split())
     assert set(found) == short | {"now", "now_timestamp", "current_timeline", "timelines", "problems"}
@@ -99,7 +100,7 @@ def test_the_keys_of_the_document_stay(home):
     assert set(line["gaps"][0]) == set("first last count waiting not_restorable cannot_go_beyond".split())
     assert set(line["windows"][0]) == set(
         "earliest earliest_timestamp earliest_lsn latest latest_timestamp latest_lsn latest_wal "
-        "latest_partial_timestamp backup_ids".split()
+        "latest_partial_timestamp latest_partial_wal backup_ids".split()
     )
     reach = set(
         "restorable reason recoverable_until recoverable_until_timestamp recoverable_until_wal "
@@ -128,14 +129,23 @@ def test_what_waits_in_a_queue_and_what_is_being_received_is_told(home):
     add_backup(home.catalog, "20261101T000000", begin=4, end=4)
     put(home, 4, 6)
     write(os.path.join(layout.incoming_directory, name(5)), "x")
-    write(os.path.join(layout.streaming_directory, name(5) + ".partial"), "x")
     found = window(home)
     assert found["timelines"][0]["gaps"][0]["waiting"] == 1
-    assert int(found["latest_partial_timestamp"]) >= int(found["latest_timestamp"]) + 50
     assert not found["reaches_end"]
+    assert "waiting to be archived" in home.run("recovery-window", "main").out
+    os.unlink(home.catalog.layout.wal_path(name(6)))
+    partial = os.path.join(layout.streaming_directory, name(6) + ".partial")
+    foreign = segment_bytes(name(6), segment_size=SEGMENT_SIZE, system_id=7)
+    for content in (b"", bytes(64), segment_bytes(name(7))[:100], foreign[:100]):
+        write(partial, content)
+        assert window(home)["latest_partial_wal"] is None, "nothing of its segment has come yet"
+    write(partial, segment_bytes(name(6), segment_size=SEGMENT_SIZE, system_id=int(SYSTEM_ID))[:100])
+    found = window(home)
+    assert found["latest_partial_wal"] == name(6)
+    assert int(found["latest_partial_timestamp"]) >= int(found["latest_timestamp"]) + 50
+    assert found["behind_seconds"] < 50
     out = home.run("recovery-window", "main").out
-    assert "waiting to be archived" in out
-    assert "With --partial-wal" in out
+    assert f"behind now (in the unfinished segment {name(6)}.partial)" in out
 
 
 def test_a_server_without_backups_and_one_that_cannot_be_restored_say_so(home):

@@ -308,7 +308,16 @@ def test_what_a_receiver_is_writing_is_told_apart():
     partial = {WalSegment.parse(name(6)): moment(20).timestamp(), WalSegment.parse(name(9)): 0.0}
     found = windows([backup(1, 4, 4)], {1: {4, 5}}, partials=partial)
     assert found.latest.latest == moment(5)
-    assert found.latest.partial == moment(20)
+    assert (found.latest.partial, found.latest.partial_wal.name) == (moment(20), name(6))
+    assert found.latest.newest == moment(20)
+    assert found.behind == (NOW - moment(20)).total_seconds()
+
+
+def test_what_is_received_counts_if_only_waiting_segments_lie_before_it():
+    partial = {WalSegment.parse(name(8)): moment(20).timestamp()}
+    waiting = {WalSegment.parse(name(number)) for number in (6, 7)}
+    assert windows([backup(1, 4, 4)], {1: {4, 5}}, partials=partial).latest.newest == moment(5)
+    assert windows([backup(1, 4, 4)], {1: {4, 5}}, partials=partial, waiting=waiting).latest.newest == moment(20)
 
 
 def test_a_damaged_record_of_a_parent_breaks_the_child_alone():
