@@ -55,6 +55,11 @@ def on_active_nodes(config: ServerConfig) -> bool:
     return bool(config.active) and not config.passive_node
 
 
+def on_passive_nodes(config: ServerConfig) -> bool:
+    """The check is about copying from another Barman: active servers that are passive nodes."""
+    return bool(config.active) and bool(config.passive_node)
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One line of `check`: its name, whom it applies to, whether its failure keeps `backup` from starting."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from barman.postgres.facts import ServerFacts
     from barman.process import Completed
     from barman.server.server import Server
+    from barman.sync.standing import SyncStanding
 
 
 class CheckContext:
@@ -53,6 +54,13 @@ class CheckContext:
     def newest_backup(self) -> BackupInfo | None:
         """The newest backup whose copy is done."""
         return self.view.latest()
+
+    @cached_property
+    def standing(self) -> SyncStanding:
+        """Passive nodes: how far the primary was followed."""
+        from barman.sync.standing import read_standing
+
+        return read_standing(self.config, self.catalog, self.view)
 
     @property
     def uses_streaming(self) -> bool:
@@ -95,12 +103,18 @@ class CheckContext:
     wal_facts_error = ""
 
     @cached_property
-    def primary_facts(self) -> ServerFacts:
-        """What the server of `primary_conninfo` says. Raises PostgresError."""
+    def primary_facts(self) -> ServerFacts | None:
+        """What the server of `primary_conninfo` says; None when it cannot be asked, for the reason in the error."""
         from barman.postgres.facts import read_facts
 
-        self.server.primary.limit_statements(self.deadline)
-        return read_facts(self.server.primary)
+        try:
+            self.server.primary.limit_statements(self.deadline)
+            return read_facts(self.server.primary)
+        except BarmanError as error:
+            self.primary_facts_error = f"{error.message}. {error.hint}" if error.hint else error.message
+            return None
+
+    primary_facts_error = ""
 
     @cached_property
     def index(self) -> WalIndex:

@@ -80,10 +80,28 @@ def _server(config: ServerConfig, *, show_source: bool) -> dict[str, Any]:
         found["status"] = {key: _plain(value) for key, value in read_remote_status(server).items()}
         found["backups"], problems = _backups(server)
         found["wals"] = {"last_archived_wal_per_timeline": _newest_wals(server)}
-        if config.ssh_command and not config.passive_node:
+        if config.passive_node:
+            found["sync"] = _sync(server)
+        elif config.ssh_command:
             found["system_info"] = _remote_host(server)
     if problems:
         found["unreadable_backups"] = problems
+    return found
+
+
+def _sync(server: Server) -> dict[str, Any]:
+    """A passive node: how far it has followed its primary, and where its next question begins."""
+    from barman.sync.standing import read_standing
+    from barman.sync.state import read_position
+
+    try:
+        view = server.catalog.snapshot()
+        standing = read_standing(server.config, server.catalog, view)
+    except (BarmanError, OSError) as error:
+        return {"problem": str(error)}
+    position = read_position(server.catalog.layout)
+    found: dict[str, Any] = {name: _plain(getattr(standing, name)) for name in standing.__match_args__}
+    found["position"] = [position.name, position.position] if position else None
     return found
 
 

@@ -62,6 +62,16 @@ HELP = {
     "barman_wal_refused_files": "Number of WAL files in errors/.",
     "barman_receiver_expected": "Whether receive-wal should run.",
     "barman_receiver_running": "Whether receive-wal runs.",
+    "barman_passive": "Whether the server is a passive node, which copies from another Barman.",
+    "barman_sync_answer_timestamp_seconds": "Passive node: when the primary answered last.",
+    "barman_sync_wal_timestamp_seconds": "Passive node: when WAL was copied last, with success.",
+    "barman_sync_backup_timestamp_seconds": "Passive node: when a backup was copied last, with success.",
+    "barman_sync_failed": "Passive node: whether the newest attempt of a step of the synchronisation failed.",
+    "barman_sync_missing_wals": "Passive node: WAL files of the primary's last answer that are needed and not here.",
+    "barman_sync_missing_wal_bytes": "Passive node: bytes of these files as the primary stores them.",
+    "barman_sync_behind_seconds": "Passive node: by how much the newest of them is younger than the newest WAL here.",
+    "barman_sync_missing_backups": "Passive node: backups of the primary's last answer that are to be copied.",
+    "barman_sync_copying_backups": "Passive node: backups that are being copied now.",
 }
 
 
@@ -95,6 +105,9 @@ def read_metrics(server: Server, now: float) -> Iterator[Sample]:
     view = server.catalog.snapshot()
     found |= _of_backups(view) | _of_last(view.latest(), now) | _of_recovery(read_windows(server.catalog, view))
     found |= _of_wal(server, view.latest())
+    found |= {"barman_passive": bool(config.passive_node)}
+    if config.passive_node:
+        found |= _of_sync(server, view)
     labels = {"server": config.name}
     yield from (Sample(name, float(value), labels) for name, value in found.items() if value is not None)
     for status in sorted(BackupStatus.ALL):
@@ -159,7 +172,7 @@ def _of_recovery(windows: RecoveryWindows) -> dict[str, float | None]:
         "barman_recovery_reaches_end": line.reaches_end,
         "barman_recovery_timeline": line.timeline,
         "barman_recovery_window_earliest_timestamp_seconds": _epoch(window.earliest) if window else None,
-        "barman_recovery_window_latest_timestamp_seconds": _epoch(window.latest) if window else None,
+        "barman_recovery_window_latest_timestamp_seconds": _epoch(window.newest) if window else None,
         "barman_recovery_behind_seconds": windows.behind,
         "barman_wal_gaps": len(line.gaps),
         "barman_wal_missing_segments": sum(gap.count for gap in line.gaps),
@@ -167,6 +180,23 @@ def _of_recovery(windows: RecoveryWindows) -> dict[str, float | None]:
         "barman_backups_stopped_by_gap": sum(
             reach.restorable and reach.stopped_by is not None for reach in line.backups
         ),
+    }
+
+
+def _of_sync(server: Server, view: CatalogView) -> dict[str, float | None]:
+    from barman.sync.standing import read_standing
+
+    standing = read_standing(server.config, server.catalog, view)
+    return {
+        "barman_sync_answer_timestamp_seconds": standing.answered_at,
+        "barman_sync_wal_timestamp_seconds": standing.wals_at,
+        "barman_sync_backup_timestamp_seconds": standing.backup_at,
+        "barman_sync_failed": bool(standing.error or standing.problem),
+        "barman_sync_missing_wals": standing.missing_wals,
+        "barman_sync_missing_wal_bytes": standing.missing_bytes,
+        "barman_sync_behind_seconds": standing.behind_seconds,
+        "barman_sync_missing_backups": standing.backups_behind,
+        "barman_sync_copying_backups": len(standing.copying),
     }
 
 

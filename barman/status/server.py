@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from barman.config.server_config import ServerConfig
     from barman.postgres.facts import ServerFacts
     from barman.server.server import Server
+    from barman.sync.standing import SyncStanding
     from barman.wal.recovery_window import RecoveryWindows
 
 
@@ -36,6 +37,8 @@ class ServerStatus:
     lines: tuple[StatusLine, ...]
     recovery: RecoveryWindows | None = None
     """Behind the line `recovery_window`; None if it cannot be told."""
+    standing: SyncStanding | None = None
+    """Behind the lines `sync_…` of a passive node."""
 
 
 def read_status(server: Server) -> ServerStatus:
@@ -55,11 +58,15 @@ def read_status(server: Server) -> ServerStatus:
     lines.extend(_catalog_lines(config, _with_what_counts(server.catalog, config, view)))
     recovery, line = _recovery(server.catalog, view)
     lines.append(line)
-    if config.passive_node:
-        lines.append(
-            StatusLine("primary_ssh_command", "SSH command to primary server", str(config.primary_ssh_command))
-        )
-    return ServerStatus(config.name, tuple(lines), recovery)
+    if not config.passive_node:
+        return ServerStatus(config.name, tuple(lines), recovery)
+    from barman.status.passive import describe_standing
+    from barman.sync.standing import read_standing
+
+    lines.append(StatusLine("primary_ssh_command", "SSH command to primary server", str(config.primary_ssh_command)))
+    standing = read_standing(config, server.catalog, view)
+    lines.extend(StatusLine(*line) for line in describe_standing(standing))
+    return ServerStatus(config.name, tuple(lines), recovery, standing)
 
 
 def _recovery(catalog: Catalog, view: CatalogView) -> tuple[RecoveryWindows | None, StatusLine]:

@@ -1,13 +1,13 @@
 """The checks, one file a subject, and the order in which they are run and printed (operations reference, section 13).
 
 Lines that the original does not have are printed only when they fail: `WAL queue`, `WAL index`, `backup catalog`,
-`backup method`.
+`backup method`, and those of `passive`.
 """
 
 from __future__ import annotations
 
 from barman.check.check import Check
-from barman.check.checks import archiving, backups, methods, postgres, queues, storage, wal
+from barman.check.checks import archiving, backups, methods, passive, postgres, queues, storage, wal
 
 ALL_CHECKS: tuple[Check, ...] = (
     wal.wal_archive,
@@ -42,6 +42,10 @@ ALL_CHECKS: tuple[Check, ...] = (
     backups.failed_backups,
     backups.minimum_redundancy,
     backups.backup_catalog,
+    passive.primary_node,
+    passive.backup_synchronisation,
+    passive.wal_synchronisation,
+    passive.left_over_wal,
     methods.backup_method,
     methods.ssh,
     methods.ssh_output_clean,

@@ -115,15 +115,20 @@ def backup_catalog(context: CheckContext) -> Outcome | None:
 
 
 def _dead_runs(context: CheckContext) -> list[BackupInfo]:
-    """Backups that say they run while nobody holds the lock; read again, for they may have ended meanwhile."""
-    running = (BackupStatus.EMPTY, BackupStatus.STARTED)
-    suspects = context.view.with_status(running)
-    if not suspects or context.catalog.locks.is_held("backup"):
+    """Backups that say they run while nobody holds their lock; read again, for they may have ended meanwhile."""
+    running = (BackupStatus.EMPTY, BackupStatus.STARTED, BackupStatus.SYNCING)
+    suspects = [info for info in context.view.with_status(running) if not _is_at_work(info, context)]
+    if not suspects:
         return []
     now = context.catalog.snapshot()
     return [
         info for info in suspects if info.backup_id in now.backups and now.backups[info.backup_id].status in running
     ]
+
+
+def _is_at_work(info: BackupInfo, context: CheckContext) -> bool:
+    copies = info.status == BackupStatus.SYNCING
+    return context.catalog.locks.is_held(f"{info.backup_id}-sync-backup" if copies else "backup")
 
 
 def _missing_part(info: BackupInfo, context: CheckContext) -> str:

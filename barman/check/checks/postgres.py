@@ -101,23 +101,30 @@ def is_standby(context: CheckContext) -> Outcome | None:
 
 @check("Primary server is not a standby", applies=_has_primary)
 def primary_is_primary(context: CheckContext) -> Outcome | None:
-    """The configured primary can switch WAL."""
+    """The configured primary can switch WAL.
+
+    One that is down does not keep its standby from being backed up: its WAL may come another way.
+    """
     if context.facts is None or not context.facts.in_recovery:
         return None
+    if context.primary_facts is None:
+        return failed(context.primary_facts_error, blocking=False)
     if context.primary_facts.in_recovery:
-        return failed("primary_conninfo should point to a primary server, not a standby")
+        where = context.server.primary.target
+        return failed(f"primary_conninfo should point to a primary server, not a standby; it leads to {where}")
     return passed()
 
 
 @check("Primary and standby have same system ID", applies=_has_primary)
 def primary_is_related(context: CheckContext) -> Outcome | None:
     """Primary and standby are one cluster."""
-    if context.facts is None or not context.facts.in_recovery:
+    if context.facts is None or not context.facts.in_recovery or context.primary_facts is None:
         return None
     if context.primary_facts.system_id != context.facts.system_id:
         return failed(
             "primary_conninfo and conninfo should point to primary and standby servers "
-            "which share the same system identifier"
+            "which share the same system identifier; that of the primary is "
+            f"{context.primary_facts.system_id}, that of the standby {context.facts.system_id}"
         )
     return passed()
 

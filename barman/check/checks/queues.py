@@ -52,7 +52,7 @@ incoming_queue = _queue_limit("incoming")
 streaming_queue = _queue_limit("streaming")
 
 
-@check("WAL queue", blocking=False)
+@check("WAL queue", applies=lambda config: not config.passive_node, blocking=False)
 def stale_queue(context: CheckContext) -> Outcome | None:
     """Segments that arrived long ago are in nobody's archive: a restore would not find them.
 

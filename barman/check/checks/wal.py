@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 WAITING_SECONDS = 600.0
 """How long the last WAL of a backup may take to arrive: the switch is immediate, and cron runs each minute."""
 
+_NEW_BACKUP = "find it, or run 'barman backup {}'"
+
 
 def _on_disk(config: ServerConfig) -> bool:
     return "://" not in config.wals_directory
@@ -46,9 +48,12 @@ def wal_archive(context: CheckContext) -> Outcome | None:
     if found:
         more = f", and {len(found) - 1} more holes" if len(found) > 1 else ""
         name = context.config.name
+        remedy = (
+            f"see 'barman check {name}' on the primary" if context.config.passive_node else _NEW_BACKUP.format(name)
+        )
         return failed(
             f"WAL missing after the begin of backup {newest.backup_id}: {found[0]}{more}. Recovery ends there: "
-            f"find it, or run 'barman backup {name}'; 'barman recovery-window {name}' shows what can be recovered",
+            f"{remedy}; 'barman recovery-window {name}' shows what can be recovered",
             blocking=False,
         )
     return _lost_wal(context, newest) or _damaged(context, newest) or _overdue(context, newest)
@@ -97,7 +102,8 @@ def _gaps(context: CheckContext, newest: BackupInfo, history: TimelineHistory | 
 def _is_here(context: CheckContext, name: str) -> bool:
     """Whether a file is archived or waits for it; in the order in which it travels, so that none slips by."""
     config = context.config
-    places = (config.incoming_wals_directory, config.streaming_wals_directory)
+    # On a passive node nobody archives what waits.
+    places = () if config.passive_node else (config.incoming_wals_directory, config.streaming_wals_directory)
     return any(os.path.exists(os.path.join(place, name)) for place in places) or context.catalog.wals.exists(name)
 
 
@@ -109,12 +115,30 @@ def _overdue(context: CheckContext, newest: BackupInfo) -> Outcome | None:
         missing = next((item.name for item in needed if not context.catalog.wals.exists(item.name)), None)
     if missing is None:
         return None
+    if context.config.passive_node:
+        return _not_copied(context, newest, missing)
     age = (clock.now() - newest.end_time).total_seconds() if newest.end_time else WAITING_SECONDS
     if newest.status != "DONE" and age < WAITING_SECONDS:
         return None
     return failed(
         f"backup {newest.backup_id} ended {format_age(max(age, 0))} ago and its WAL {missing} is not archived: "
         f"see that WAL arrives, then run 'barman switch-wal --archive {context.config.name}'"
+    )
+
+
+def _not_copied(context: CheckContext, newest: BackupInfo, missing: str) -> Outcome | None:
+    """On a passive node the WAL of a backup follows the backup; how long ago that was, its record knows."""
+    try:
+        age = clock.timestamp() - os.stat(context.catalog.layout.backup_info(newest.backup_id)).st_mtime
+    except OSError:
+        age = WAITING_SECONDS
+    if age < WAITING_SECONDS or context.catalog.locks.is_held("sync-wal"):
+        return None
+    name = context.config.name
+    return failed(
+        f"backup {newest.backup_id} was copied {format_age(max(age, 0))} ago and its WAL {missing} was not: "
+        f"run 'barman sync-wals {name}', and see 'barman check {name}' on the primary",
+        blocking=False,
     )
 
 

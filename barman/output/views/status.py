@@ -30,4 +30,9 @@ class ServerStatusView:
             from barman.output.views.recovery_window import window_object
 
             found["recovery_window"] |= window_object(result.recovery)
+        if result.standing is not None:
+            from barman.output.views.passive import standing_objects
+
+            for key, numbers in standing_objects(result.standing).items():
+                found[key] |= numbers
         return {result.server_name: found}
