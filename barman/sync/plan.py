@@ -196,7 +196,11 @@ def _obsolete(primary: SyncInfo, local: CatalogView, rules: LocalRules | None) -
     if rules is None:
         return frozenset()
     merged: dict[BackupId, BackupInfo] = dict(primary.backups)
-    merged.update((i, info) for i, info in local.backups.items() if info.is_copy_done)
+    for backup_id, info in local.backups.items():
+        if info.is_copy_done:
+            theirs = primary.backups.get(backup_id)
+            # A copy whose WAL is still to come is as good as the backup that it is a copy of.
+            merged[backup_id] = info if theirs is None else replace(info, status=theirs.status)
     keep = {**primary.keep, **local.keep}
     view = replace(local, backups={i: merged[i] for i in sorted(merged)}, keep=keep)
     statuses = report(view, rules.policy, rules.minimum_redundancy, rules.now, rules.tiers)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 from barman import clock
+from barman.catalog.backup_info import BackupStatus
 from barman.clock import Deadline
-from barman.errors import SyncError, TransportError, Unreachable
+from barman.errors import FileMissing, SyncError, TransportError, Unreachable
 from barman.logs import Log, redact
 from barman.process import describe_status, last_line
 from barman.sync.protocol import find_document, parse
-from barman.sync.state import CONTACT, note_success, read_record, save_primary
+from barman.sync.state import CONTACT, note_facts, note_success, read_record, save_primary
 from barman.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -21,22 +24,31 @@ _LOG = Log(__name__)
 ANSWER_SECONDS: Final = 300.0
 """More than the original needs for a million files."""
 FULL_SECONDS: Final = 3600.0
-"""The original cannot be asked for files that came late: it is asked for all of them this often."""
+"""The original does not tell of files that came late: it is asked for all of them this often."""
+OWN_FULL_SECONDS: Final = 86400.0
+"""Ours does; what was lost here, or was never true, comes back all the same."""
+_OWN_VERSION: Final = "3.100."
+_MAX_NOTE: Final = 65536
 _REFUSED: Final = (1, 2)
 """Statuses by which a primary rejects a position: its rules, or (the original, D11) a position of 0."""
 _NOT_FOUND: Final = 127
 _NOT_RESUMED: Final = b'"resumed": false\n}'
 
 
-def ask(server: Server, position: SyncPosition | None = None, reporter: Warner | None = None) -> bytes:
-    """The answer of the primary, cut to the document. With a position only what came since, where that is possible.
+def ask(
+    server: Server, position: SyncPosition | None = None, reporter: Warner | None = None, *, exactly: bool = False
+) -> bytes:
+    """The answer of the primary, cut to the document. With a position only what came since, where that is enough.
 
-    A position that the primary rejects, or from which it cannot go on exactly, is given up: all is asked for then, and
-    a rejection is told. Raises SyncError, Unreachable and others of TransportError, which say what to do.
+    It is not enough, and all is asked for, when a backup is here for which no WAL was copied yet, when the last
+    complete answer is too old, and when the primary cannot go on exactly behind the position. A position that the
+    primary rejects is given up, and that is told. With `exactly` the question is not changed, nor repeated.
+
+    Raises SyncError, Unreachable and others of TransportError, which say what to do.
     """
-    if position is not None and _wants_all(server):
-        position = None
-    if position is not None:
+    if exactly:
+        return _document(server, _run(server, position))
+    if position is not None and not _wants_all(server):
         done = _run(server, position)
         if done.returncode in _REFUSED:
             text = (
@@ -52,16 +64,18 @@ def ask(server: Server, position: SyncPosition | None = None, reporter: Warner |
                 return document
             _LOG.info("the index of the primary of server %s was rewritten: asking for all of it", server.name)
     document = _document(server, _run(server, None))
-    note_success(server.catalog.layout, CONTACT, full_at=clock.timestamp())
+    note_facts(server.catalog.layout, CONTACT, full_at=clock.timestamp())
     return document
 
 
-def ask_and_remember(server: Server, position: SyncPosition | None = None, reporter: Warner | None = None) -> bytes:
+def ask_and_remember(
+    server: Server, position: SyncPosition | None = None, reporter: Warner | None = None, *, exactly: bool = False
+) -> bytes:
     """As `ask`; the answer is read, so that it is known to be one, and saved as `primary.info` before it is returned.
 
     Missing directories of the server are created. Raises SyncError, TransportError, CatalogError, OSError.
     """
-    document = ask(server, position, reporter)
+    document = ask(server, position, reporter, exactly=exactly)
     info = parse(document, server.name)
     require_other(server, info)
     server.catalog.ensure_directories()
@@ -71,21 +85,46 @@ def ask_and_remember(server: Server, position: SyncPosition | None = None, repor
 
 
 def require_other(server: Server, info: SyncInfo) -> None:
-    """Raise SyncError when what answered is this very node, or one that asks whom we ask."""
+    """Raise SyncError when what answered is this very node, or one that asks whom we ask.
+
+    Two hosts may well have the same paths: then a note in one of our files tells whether that is one directory.
+    """
+    layout = server.catalog.layout
     own = server.config.primary_ssh_command
+    hint = "On the node that backs up PostgreSQL primary_ssh_command must not be set for this server."
     if own and info.primary_ssh_command == own:
         raise SyncError(
             f"the primary of server {server.name} has the same primary_ssh_command, '{own}': it is this node itself, "
             "and nobody is the primary",
-            hint="On the node that backs up PostgreSQL primary_ssh_command must not be set for this server.",
+            hint=hint,
         )
+    if info.backup_directory != layout.backup_directory or read_record(layout).other == own:
+        return
+    note_facts(layout, CONTACT, note=os.urandom(16).hex())
+    path = layout.sync_state(CONTACT)
+    try:
+        with open(path, "rb") as file:
+            here = file.read(_MAX_NOTE)
+        there = server.primary_host.files.read(path, _MAX_NOTE)
+    except FileMissing:
+        there = b""
+    except (TransportError, OSError):
+        return
+    if here == there:
+        raise SyncError(
+            f"the primary of server {server.name} is this node itself: both have '{layout.backup_directory}'",
+            hint=hint,
+        )
+    note_facts(layout, CONTACT, other=own)
 
 
 def _wants_all(server: Server) -> bool:
     record = read_record(server.catalog.layout)
-    if record.primary_version.startswith("3.100."):
-        return False
-    return record.full_at is None or not 0 <= clock.timestamp() - record.full_at < FULL_SECONDS
+    patience = OWN_FULL_SECONDS if record.primary_version.startswith(_OWN_VERSION) else FULL_SECONDS
+    if record.full_at is None or not 0 <= clock.timestamp() - record.full_at < patience:
+        return True
+    here = {info.backup_id for info in server.catalog.snapshot().with_status(BackupStatus.ARCHIVING)}
+    return not here <= record.covered
 
 
 def _command(server: Server, position: SyncPosition | None) -> list[str]:

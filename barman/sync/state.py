@@ -20,6 +20,8 @@ from barman.typing import TYPE_CHECKING, Any, Final, Protocol
 from barman.values import dataclass
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from barman.catalog.layout import Layout
     from barman.sync.protocol import SyncInfo
 
@@ -75,9 +77,16 @@ def _forget(path: str, reason: str, reporter: Warner | None) -> SyncPosition | N
     return None
 
 
-def write_position(layout: Layout, position: SyncPosition) -> None:
-    """Remember how far the WAL was copied. Raises OSError."""
+def write_position(layout: Layout, position: SyncPosition, covered: Iterable[str] = ()) -> None:
+    """Remember how far the WAL was copied: all that the backups `covered` need and the primary has. Raises OSError.
+
+    `covered` are the local backups for which the copy was planned. When there is another one, older WAL than the
+    position may be needed, and the primary is asked for all it has (`primary.ask`).
+    """
     durable.write_atomic(layout.sync_wals_info, f"{position.name}\t{position.position}")
+    known = _read_step(layout, WALS)
+    known["covered"] = ",".join(sorted(covered))
+    _write_step(layout, WALS, known)
 
 
 def save_primary(layout: Layout, raw: bytes) -> None:
@@ -121,6 +130,10 @@ class SyncRecord:
     missing_wals: int | None = None
     missing_wal_bytes: int | None = None
     primary_version: str = ""
+    covered: frozenset[str] = frozenset()
+    """The backups that were here when WAL was copied last."""
+    other: str | None = None
+    """The primary_ssh_command that was found to lead to another node."""
 
 
 def read_record(layout: Layout) -> SyncRecord:
@@ -129,7 +142,7 @@ def read_record(layout: Layout) -> SyncRecord:
     contact = steps[CONTACT]
     failures = [(at, str(facts.get("error", ""))) for facts in steps.values() if (at := _time(facts, "error_at"))]
     error_at, error = max(failures, default=(None, ""))
-    backup_id = steps[BACKUP].get("backup_id")
+    backup_id, other = steps[BACKUP].get("backup_id"), contact.get("other")
     return SyncRecord(
         contact_at=_time(contact, "at"),
         wals_at=_time(steps[WALS], "at"),
@@ -142,6 +155,8 @@ def read_record(layout: Layout) -> SyncRecord:
         missing_wals=_count(contact, "missing_wals"),
         missing_wal_bytes=_count(contact, "missing_wal_bytes"),
         primary_version=str(contact.get("primary_version", ""))[:64],
+        covered=frozenset(str(steps[WALS].get("covered", "")).split(",")) - {""},
+        other=other if isinstance(other, str) else None,
     )
 
 
@@ -154,6 +169,13 @@ def note_success(layout: Layout, step: str, **facts: int | float | str | None) -
     known.update(facts, at=clock.timestamp())
     known.pop("error", None)
     known.pop("error_at", None)
+    _write_step(layout, step, known)
+
+
+def note_facts(layout: Layout, step: str, **facts: int | float | str | None) -> None:
+    """Record facts about a step that is not over yet."""
+    known = _read_step(layout, step)
+    known.update(facts)
     _write_step(layout, step, known)
 
 

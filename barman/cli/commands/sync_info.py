@@ -65,7 +65,7 @@ def _of_primary(args: argparse.Namespace, context: Context, server: Server) -> I
     if not server.config.passive_node:
         raise SyncError(f"server {server.name} is not passive")
     position = SyncPosition(args.last_wal, args.last_position or 0) if args.last_wal else None
-    document = ask_and_remember(server, position, context.reporter)
+    document = ask_and_remember(server, position, context.reporter, exactly=position is not None)
     return [document.decode("utf-8")]
 
 
