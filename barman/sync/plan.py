@@ -224,6 +224,11 @@ def plan_wals(
     return tuple(sorted(_without_needless_partials(missing, primary.wals, present), key=_copy_order))
 
 
+def covered_backups(local: CatalogView) -> frozenset[str]:
+    """The backups whose WAL `plan_wals` plans for: those that a position speaks for when all of it is here."""
+    return frozenset(str(info.backup_id) for info in local.with_status(BackupStatus.ARCHIVING))
+
+
 def _without_needless_partials(
     missing: Iterable[WalFile], offered: Iterable[WalFile], present: Container[str]
 ) -> Iterable[WalFile]:

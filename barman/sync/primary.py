@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 from barman import clock
-from barman.catalog.backup_info import BackupStatus
 from barman.clock import Deadline
 from barman.errors import FileMissing, SyncError, TransportError, Unreachable
 from barman.logs import Log, redact
 from barman.process import describe_status, last_line
+from barman.sync.plan import covered_backups
 from barman.sync.protocol import find_document, parse
 from barman.sync.state import CONTACT, note_facts, note_success, read_record, save_primary
 from barman.typing import TYPE_CHECKING, Final
@@ -123,8 +123,7 @@ def _wants_all(server: Server) -> bool:
     patience = OWN_FULL_SECONDS if record.primary_version.startswith(_OWN_VERSION) else FULL_SECONDS
     if record.full_at is None or not 0 <= clock.timestamp() - record.full_at < patience:
         return True
-    here = {info.backup_id for info in server.catalog.snapshot().with_status(BackupStatus.ARCHIVING)}
-    return not here <= record.covered
+    return not covered_backups(server.catalog.snapshot()) <= record.covered
 
 
 def _command(server: Server, position: SyncPosition | None) -> list[str]:
