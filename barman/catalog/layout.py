@@ -139,6 +139,11 @@ class Layout:
         """Ours, passive nodes: how one step of the sync went. May be lost at any time."""
         return os.path.join(self.meta_directory, f".sync-{step}.json")
 
+    @property
+    def sync_staging(self) -> str:
+        """Ours, passive nodes: where WAL files arrive. No directory that the original looks into."""
+        return os.path.join(self.backup_directory, ".sync-wals")
+
     # --- WAL
 
     def hash_directory(self, name: str) -> str:

@@ -12,6 +12,7 @@ from barman.cron.plan import (
     LeaveArchiving,
     ResumeDeletions,
     StopReceiver,
+    SyncStep,
     plan_maintenance,
     plan_receiver,
 )
@@ -44,8 +45,18 @@ def plan_cron(server: Server) -> CronPlan:
         return CronPlan(config.name, tuple(stopped or ["inactive: skipped"]))
     tasks = plan_maintenance(observe(config, server.catalog))
     deletes = any(isinstance(task, ApplyRetention | ResumeDeletions) for task in tasks)
-    words = (*map(_describe, receiver), *filter(None, map(_describe, tasks)))
+    words = (*map(_describe, receiver), *(line for task in tasks for line in _lines(task, server)))
     return CronPlan(config.name, words, plan_retention(server) if deletes else None)
+
+
+def _lines(task: Task, server: Server) -> tuple[str, ...]:
+    """Archiving an empty queue is no work; what a sync would start has more lines than one."""
+    if isinstance(task, SyncStep):
+        from barman.sync.run import preview
+
+        return preview(server)
+    line = _describe(task)
+    return (line,) if line else ()
 
 
 def _describe(task: ReceiverTask | Task) -> str:

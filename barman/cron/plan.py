@@ -79,6 +79,11 @@ class ArchiveWal:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncStep:
+    """Passive nodes: ask the primary, and start the copies of what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
 class LeaveArchiving:
     """Somebody archives already: say so."""
 
@@ -96,7 +101,7 @@ class ApplyRetention:
 
 
 ReceiverTask = StopReceiver | StartReceiver
-Task = FailDeadRuns | ResumeDeletions | ArchiveWal | LeaveArchiving | CheckBackup | ApplyRetention
+Task = FailDeadRuns | ResumeDeletions | SyncStep | ArchiveWal | LeaveArchiving | CheckBackup | ApplyRetention
 
 
 def plan_receiver(seen: ReceiverObservation) -> tuple[ReceiverTask, ...]:
@@ -111,18 +116,19 @@ def plan_receiver(seen: ReceiverObservation) -> tuple[ReceiverTask, ...]:
 def plan_maintenance(seen: Observation) -> tuple[Task, ...]:
     """Everything but the receiver, in order.
 
-    The dead are buried first; archiving comes before the backups that wait for its WAL; retention, which may delete,
-    sees the result of both.
+    The dead are buried first; archiving, or asking the primary, comes before the backups that wait for WAL; retention,
+    which may delete, sees the result of both.
     """
     tasks: list[Task] = []
     if not seen.backup_running:
         tasks += [FailDeadRuns()] if seen.unfinished else []
         tasks += [ResumeDeletions()] if seen.deleting else []
-    if not seen.passive:
-        if seen.archiver_busy:
-            tasks.append(LeaveArchiving())
-        else:
-            tasks.append(ArchiveWal(seen.queued, detached=seen.queued > LARGE_QUEUE))
+    if seen.passive:
+        tasks.append(SyncStep())
+    elif seen.archiver_busy:
+        tasks.append(LeaveArchiving())
+    else:
+        tasks.append(ArchiveWal(seen.queued, detached=seen.queued > LARGE_QUEUE))
     tasks += [CheckBackup(backup_id) for backup_id in seen.waiting]
     if seen.retention:
         tasks.append(ApplyRetention())

@@ -20,6 +20,7 @@ from barman.cron.plan import (
     LeaveArchiving,
     ResumeDeletions,
     StopReceiver,
+    SyncStep,
     Task,
     plan_maintenance,
     plan_receiver,
@@ -127,6 +128,10 @@ class Cron:
     def _perform(self, task: Task, server: Server, reporter: ServerReporter) -> None:
         if isinstance(task, ArchiveWal):
             self._archive(task, server, reporter)
+        elif isinstance(task, SyncStep):
+            from barman.sync.run import sync_step
+
+            sync_step(server, reporter, self._spawn)
         elif isinstance(task, LeaveArchiving):
             reporter.info(
                 f"Another archive-wal process is already running on server {server.name}. Skipping to the next server"

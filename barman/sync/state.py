@@ -130,6 +130,8 @@ class SyncRecord:
     missing_wals: int | None = None
     missing_wal_bytes: int | None = None
     primary_version: str = ""
+    asked_for: frozenset[str] = frozenset()
+    """The backups that were here when the primary was asked last."""
     covered: frozenset[str] = frozenset()
     """The backups that were here when WAL was copied last."""
     other: str | None = None
@@ -155,6 +157,7 @@ def read_record(layout: Layout) -> SyncRecord:
         missing_wals=_count(contact, "missing_wals"),
         missing_wal_bytes=_count(contact, "missing_wal_bytes"),
         primary_version=str(contact.get("primary_version", ""))[:64],
+        asked_for=frozenset(str(contact.get("asked_for", "")).split(",")) - {""},
         covered=frozenset(str(steps[WALS].get("covered", "")).split(",")) - {""},
         other=other if isinstance(other, str) else None,
     )

@@ -14,6 +14,7 @@ from barman.cron.plan import (
     ResumeDeletions,
     StartReceiver,
     StopReceiver,
+    SyncStep,
     plan_maintenance,
     plan_receiver,
 )
@@ -51,7 +52,7 @@ def test_a_busy_archiver_is_left_to_its_work() -> None:
 
 def test_a_passive_node_archives_nothing_and_keeps_everything_else() -> None:
     seen = Observation(passive=True, queued=5, waiting=("20261122T000000",), retention=True)
-    assert plan_maintenance(seen) == (CheckBackup("20261122T000000"), ApplyRetention())
+    assert plan_maintenance(seen) == (SyncStep(), CheckBackup("20261122T000000"), ApplyRetention())
 
 
 def test_every_waiting_backup_is_checked_after_archiving_and_before_retention() -> None:
@@ -70,4 +71,4 @@ def test_every_waiting_backup_is_checked_after_archiving_and_before_retention() 
 
 def test_the_records_of_a_running_backup_are_not_touched() -> None:
     seen = Observation(unfinished=True, deleting=True, backup_running=True, passive=True)
-    assert plan_maintenance(seen) == ()
+    assert plan_maintenance(seen) == (SyncStep(),)
