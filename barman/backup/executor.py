@@ -30,6 +30,7 @@ class BackupOutcome:
     `files` maps what must be on disk to its size, None when there is no manifest to say it; see `inventory`.
     `archived` maps what lies in archives to its size, by its path in a backup of plain files, from its root.
     `copy_stats` is what is recorded of the copy, when it is more than its time.
+    `closed` tells whether the segment that it ends in was closed after it.
     """
 
     label: str
@@ -42,6 +43,7 @@ class BackupOutcome:
     files: Mapping[str, int] | None = None
     copy_stats: Mapping[str, object] | None = None
     archived: Mapping[str, int] | None = None
+    closed: bool = True
 
 
 class BackupExecutor(Protocol):

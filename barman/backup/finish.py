@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from barman.backup.complete import check_backup, judge_archive
+from barman.backup.standby import PrimaryHelper, is_of_standby, what_helps
 from barman.catalog.backup_info import BackupStatus
 from barman.clock import Deadline
 from barman.errors import BarmanError, Interrupted
@@ -24,20 +25,30 @@ RECEIVER_SECONDS = 15.0
 _POLL_SECONDS = 0.2
 
 
-def complete_backup(server: Server, info: BackupInfo, request: BackupRequest, reporter: Reporter) -> BackupInfo:
+def complete_backup(
+    server: Server, info: BackupInfo, request: BackupRequest, reporter: Reporter, *, closed: bool = True
+) -> BackupInfo:
     """Archive what has arrived, judge the backup, and return its record as it is then.
 
     Waits as long as `--wait` says. Without it, and with a receiver at work, a few seconds: so a backup of a streaming
-    server ends as DONE. What WAL arrives by `archive_command` is PostgreSQL's decision; that is not waited for.
+    server ends as DONE. What WAL arrives by `archive_command` is PostgreSQL's decision; that is not waited for, unless
+    the backup is of a standby whose primary is to make a checkpoint after `primary_checkpoint_timeout`.
+
+    Meanwhile the primary of a standby is seen to, above all if the segment is not `closed`.
     """
+    checkpoint_seconds = _primary_checkpoint_seconds(server, info)
     if request.wait:
         limit = f" (max: {request.wait_timeout:g} seconds)" if request.wait_timeout else ""
         reporter.info(f"Waiting for the WAL file {info.end_wal} from server '{server.name}'{limit}")
         deadline = Deadline(request.wait_timeout)
     else:
-        deadline = Deadline(RECEIVER_SECONDS if server.catalog.locks.is_held("receive-wal") else 0)
+        patience = RECEIVER_SECONDS if server.catalog.locks.is_held("receive-wal") or checkpoint_seconds else 0
+        deadline = Deadline(checkpoint_seconds + patience)
     try:
-        arrived = _wait_for_wal(server, info, deadline, reporter)
+        with PrimaryHelper(server, reporter, switched=closed) as helper:
+            if is_of_standby(info) and not deadline.expired:
+                helper.start()
+            arrived = _wait_for_wal(server, info, deadline, reporter)
         if request.wait and not arrived:
             reporter.error(f"The WAL file {info.end_wal} has not been received in {request.wait_timeout:g} seconds")
     except Interrupted as interruption:
@@ -48,8 +59,15 @@ def complete_backup(server: Server, info: BackupInfo, request: BackupRequest, re
         reporter.error(f"WAL of server {server.name} cannot be archived: {error.message}")
     checked = check_backup(server, info.backup_id, reporter)
     if checked.status == BackupStatus.WAITING_FOR_WALS:
-        _warn_waiting(checked, reporter)
+        _warn_waiting(checked, what_helps(server, checked, judge_archive(server, checked).missing), reporter)
     return checked
+
+
+def _primary_checkpoint_seconds(server: Server, info: BackupInfo) -> int:
+    """After how many seconds the primary makes a checkpoint for this backup; 0 for never."""
+    if not server.config.primary_conninfo or not is_of_standby(info):
+        return 0
+    return int(server.config.primary_checkpoint_timeout or 0)
 
 
 def _wait_for_wal(server: Server, info: BackupInfo, deadline: Deadline, reporter: Reporter) -> bool:
@@ -75,13 +93,12 @@ def archive_quietly(server: Server, reporter: Reporter) -> None:
         replay(memory, reporter)
 
 
-def _warn_waiting(info: BackupInfo, reporter: Reporter) -> None:
+def _warn_waiting(info: BackupInfo, more: str, reporter: Reporter) -> None:
     reporter.warning(
         f"IMPORTANT: backup {info.backup_id} of server {info.server_name} is in state WAITING_FOR_WALS\n"
         f"It can be restored when all WAL files from {info.begin_wal} to {info.end_wal} are archived;\n"
         f"'barman cron', run every minute, or 'barman check-backup {info.server_name} {info.backup_id}' then makes it "
-        "DONE.\n"
-        "Hint: execute the backup command with '--wait'"
+        "DONE.\n" + (f"{more}\n" if more else "") + "Hint: execute the backup command with '--wait'"
     )
 
 

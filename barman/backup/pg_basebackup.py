@@ -11,6 +11,7 @@ from barman import clock
 from barman.backup.executor import BackupOutcome
 from barman.backup.plan import BasebackupPlan, plan_basebackup
 from barman.backup.progress import BackupProgress
+from barman.backup.standby import PrimaryHelper, close_last_segment, explain, timelines_differ
 from barman.backup.tar_files import Content
 from barman.backup.tar_follow import ArchiveFollower
 from barman.backup.tar_options import require_tools
@@ -21,7 +22,8 @@ from barman.logs import Log, redact
 from barman.postgres.backup_label import BackupLabel, parse_backup_label
 from barman.postgres.backup_manifest import BackupManifest
 from barman.postgres.backup_manifest import read as read_manifest
-from barman.postgres.control_functions import current_position, switch_wal
+from barman.postgres.control_functions import current_position
+from barman.postgres.facts import fetch_in_recovery, fetch_timeline
 from barman.postgres.programs import (
     PG_BASEBACKUP,
     BasebackupOptions,
@@ -35,7 +37,6 @@ from barman.typing import TYPE_CHECKING
 from barman.units import format_age
 from barman.values import replace
 from barman.wal import __file__ as _wal_package
-from barman.wal.switch import switching_connection
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -73,12 +74,15 @@ class BasebackupExecutor:
         self._server = server
         self._follower: ArchiveFollower | None = None
         self._gpg: Gpg | None = None
+        self._standby: ServerFacts | None = None
+        self._helper: PrimaryHelper | None = None
 
     def plan(self, request: BackupRequest, facts: ServerFacts, view: CatalogView) -> BasebackupPlan:
         """Find the program and judge the request.
 
         Raises BackupError, CodecError, EncryptionError, NotSupportedByServer.
         """
+        self._standby = facts if facts.in_recovery else None
         found = find_pg_basebackup(self._server.search_path, facts.version)
         program = require(found, PG_BASEBACKUP, facts.version)
         plan = plan_basebackup(request, self._server.config, facts, program, view)
@@ -152,11 +156,24 @@ class BasebackupExecutor:
             try:
                 return self._copy(plan, record, reporter)
             except CommandFailed as error:
+                self._refuse_promoted(error)
                 if attempt > plan.retry_times:
                     raise
                 reporter.warning(f"Failure executing a backup using pg_basebackup (attempt {attempt}): {error.message}")
                 reporter.warning(f"The backup is tried again in {plan.retry_sleep:g} seconds")
             clock.sleep(plan.retry_sleep)
+
+    def _refuse_promoted(self, error: CommandFailed) -> None:
+        """Give the reason of a failure when that is the promotion of the standby. Raises BackupError."""
+        if self._standby is None:
+            return
+        try:
+            if fetch_in_recovery(self._server.postgres):
+                return
+            timeline = fetch_timeline(self._server.postgres)
+        except PostgresError:
+            return  # it is down, or another one: the program's own words tell more
+        raise timelines_differ(self._standby.timeline or 1, timeline, in_recovery=False) from error
 
     def _copy(self, plan: BasebackupPlan, record: RunningRecord, reporter: Reporter) -> None:
         options = self._prepare_destination(plan, record)
@@ -179,6 +196,8 @@ class BasebackupExecutor:
         with ExitStack() as around:
             if plan.recorded_compression is not None:
                 self._follower = around.enter_context(ArchiveFollower(options.directory))
+            if self._standby is not None:
+                self._helper = around.enter_context(PrimaryHelper(server, reporter))
             child = around.enter_context(Child(tied, env=environment, on_stdout=_log, on_stderr=hear))
             status = progress.watch(child)
             if status != 0:
@@ -218,15 +237,18 @@ class BasebackupExecutor:
             reporter.warning(
                 "PostgreSQL waits for its archive_command before it ends the backup: check that archiving works"
             )
-        if _WAITING in line and self._server.config.primary_conninfo:
-            self._switch_primary()
+        if _WAITING in line and self._helper is not None:
+            self._help(self._helper, reporter)
 
-    def _switch_primary(self) -> None:
+    def _help(self, helper: PrimaryHelper, reporter: Reporter) -> None:
         """On a standby nobody else completes the segment that the backup waits for."""
-        try:
-            switch_wal(self._server.primary)
-        except PostgresError as error:
-            _LOG.warning("cannot switch WAL on the primary: %s", error)
+        if self._server.config.primary_conninfo:
+            helper.start()
+        else:
+            reporter.warning(
+                "the standby waits for its archive_command (archive_mode = always), and only its primary can close the "
+                "segment that the backup ends in: run 'SELECT pg_switch_wal()' on the primary, or set primary_conninfo"
+            )
 
     # --- after the copy
 
@@ -270,10 +292,13 @@ class BasebackupExecutor:
         if manifest is not None and manifest.wal_ranges:
             last = max(manifest.wal_ranges, key=lambda found: found.timeline)
             end_timeline, end_xlog = last.timeline, last.end
-            end_time = self._close_segment(end_time, reporter)
+            try:
+                end_time = current_position(self._server.postgres).time
+            except PostgresError as error:
+                _LOG.warning("cannot ask the server for the time: %s", error)
         else:
             end_timeline, end_xlog, end_time = self._present_position(label)
-            self._switch(reporter)
+        closed = self._close_segment(reporter)
         return BackupOutcome(
             label=label.text,
             timeline=label.timeline,
@@ -283,16 +308,16 @@ class BasebackupExecutor:
             end_time=end_time,
             copy_seconds=copy_seconds,
             files=None if manifest is None else {file.path: file.size for file in manifest.files},
+            closed=closed,
         )
 
-    def _close_segment(self, end_time: datetime, reporter: Reporter) -> datetime:
-        """Switch WAL, and return the server's clock. Nothing is lost if that fails: the data are here and complete."""
+    def _close_segment(self, reporter: Reporter) -> bool:
+        """Switch WAL. Nothing is lost if that fails: the data are here and complete."""
         try:
-            end_time = current_position(self._server.postgres).time
-            self._switch(reporter)
+            return close_last_segment(self._server)
         except PostgresError as error:
-            reporter.warning(f"cannot switch WAL after the backup, its last segment may arrive late: {error.message}")
-        return end_time
+            reporter.warning(f"cannot switch WAL after the backup, its last segment may arrive late: {explain(error)}")
+            return False
 
     def _present_position(self, label: BackupLabel) -> tuple[int, Lsn, datetime]:
         position = current_position(self._server.postgres)
@@ -302,14 +327,8 @@ class BasebackupExecutor:
         return timeline, position.lsn, position.time
 
     def _timeline(self, label: BackupLabel) -> int:
-        """Ask a standby, which names no segment: the timeline it has reached, or that of its last restartpoint."""
-        reached = self._server.postgres.value(
-            "SELECT CASE WHEN pg_is_in_recovery() THEN min_recovery_end_timeline END FROM pg_control_recovery()"
-        )
-        return int(reached) if reached else label.timeline
-
-    def _switch(self, reporter: Reporter) -> None:
-        switch_wal(switching_connection(self._server, reporter))
+        """Ask a standby, which names no segment."""
+        return fetch_timeline(self._server.postgres) or label.timeline
 
 
 def _log(line: str) -> None:

@@ -18,18 +18,18 @@ from barman.backup.references import (
     take_back_word,
     trusted_begin,
 )
+from barman.backup.same_server import require_same_server
+from barman.backup.standby import close_last_segment, explain, timelines_differ
 from barman.catalog.backup_info import BackupStatus
-from barman.errors import BackupError, BarmanError, ConfigError
+from barman.errors import BackupError, BarmanError
 from barman.fs import copying, durable
-from barman.postgres.backup_session import BackupEnd, BackupSession
-from barman.postgres.control_functions import switch_wal
+from barman.postgres.backup_session import BackupEnd, BackupSession, Promoted
 from barman.process import find_program
 from barman.transport.rsync_pool import PoolOptions
 from barman.typing import TYPE_CHECKING
 from barman.units import format_age
 from barman.values import dataclass
 from barman.wal import __file__ as _wal_package
-from barman.wal.switch import switching_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,6 +128,7 @@ class RsyncExecutor:
         session = BackupSession(server.postgres)
         try:
             with session.hold():
+                require_same_server(server.postgres, server.host, plan.facts)
                 began = session.begin(f"Barman backup {server.name} {record.backup_id}", fast=plan.fast_checkpoint)
                 record.save(begin_time=began.time, begin_xlog=began.lsn)
                 with session.keepalive(plan.keepalive_interval) as heartbeat:
@@ -141,10 +142,14 @@ class RsyncExecutor:
                 record.action = "issuing stop of the backup"
                 reporter.info("Asking PostgreSQL server to finalize the backup.")
                 end = session.end()
+        except Promoted as promoted:
+            server.postgres.close()
+            begun = record.info.timeline or 1
+            raise timelines_differ(begun, promoted.timeline, in_recovery=False) from promoted
         except BaseException:
             server.postgres.close()
             raise
-        self._switch(reporter)
+        closed = self._switch(reporter)
         record.action = "writing backup label"
         self._write_labels(record, end)
         if plan.manifest:
@@ -160,6 +165,7 @@ class RsyncExecutor:
             end_time=end.time,
             copy_seconds=statistics.total_seconds,
             copy_stats=_copy_stats(statistics),
+            closed=closed,
         )
 
     def _copy(
@@ -217,12 +223,13 @@ class RsyncExecutor:
         silenced = "external_configuration" in self._server.config.backup_options
         (reporter.debug if silenced else reporter.warning)(text)
 
-    def _switch(self, reporter: Reporter) -> None:
+    def _switch(self, reporter: Reporter) -> bool:
         """Close the segment that the backup ends in. Nothing is lost if that fails: the data are here and complete."""
         try:
-            switch_wal(switching_connection(self._server, reporter))
-        except (BarmanError, ConfigError) as error:
-            reporter.warning(f"cannot switch WAL after the backup, its last segment may arrive late: {error.message}")
+            return close_last_segment(self._server)
+        except BarmanError as error:
+            reporter.warning(f"cannot switch WAL after the backup, its last segment may arrive late: {explain(error)}")
+            return False
 
     def _write_labels(self, record: RunningRecord, end: BackupEnd) -> None:
         """Write what pg_backup_stop returned, word for word; without tablespaces there is no map of them."""

@@ -16,6 +16,7 @@ from barman.backup.executor import BackupExecutor, BackupOutcome, executor_for
 from barman.backup.finish import complete_backup, purge_before_first
 from barman.backup.inventory import check_against_manifest, take_inventory
 from barman.backup.record import RunningRecord, change_record, failure_text
+from barman.backup.standby import timelines_differ, warn_of_roles
 from barman.catalog.backup_id import new_backup_id
 from barman.catalog.backup_info import BackupInfo, BackupStatus, Tablespace
 from barman.catalog.identity import Identity
@@ -87,6 +88,7 @@ def _run_locked(server: Server, executor: BackupExecutor, request: BackupRequest
     record.save(parent_backup_id=parent_id)
     hooks = Hooks(server, reporter)
     interruption: BaseException | None = None
+    closed = True
     try:
         _announce(server, executor, record, reporter)
         if _run_scripts(hooks.before, hooks, record, catalog):
@@ -94,7 +96,8 @@ def _run_locked(server: Server, executor: BackupExecutor, request: BackupRequest
             server.close()
             facts = read_facts(server.postgres, with_size=True)
             plan = executor.plan(request, facts, view)
-        _take(server, executor, plan, facts, record, reporter)
+        warn_of_roles(server, facts, reporter)
+        closed = _take(server, executor, plan, facts, record, reporter).closed
     except BaseException as error:  # noqa: BLE001  signals too: the record must say how the backup ended
         _fail(record, error, reporter)
         if not isinstance(error, Exception):
@@ -105,7 +108,7 @@ def _run_locked(server: Server, executor: BackupExecutor, request: BackupRequest
         server.close()
     try:
         if record.info.status != BackupStatus.FAILED:
-            record.info = complete_backup(server, record.info, request, reporter)
+            record.info = complete_backup(server, record.info, request, reporter, closed=closed)
             purge_before_first(server, record.info, reporter, hooks)
     finally:
         _run_scripts(hooks.after, hooks, record, catalog)
@@ -155,7 +158,7 @@ def _take(
     facts: ServerFacts,
     record: RunningRecord,
     reporter: Reporter,
-) -> None:
+) -> BackupOutcome:
     """Everything between EMPTY and WAITING_FOR_WALS; whatever it raises becomes the failure of the backup."""
     catalog = server.catalog
     record.change(**_facts_fields(facts))
@@ -167,10 +170,7 @@ def _take(
         reporter.info(f"This is the first backup for server {server.name}")
     record.change(**_outcome_fields(outcome, facts))
     if outcome.end_timeline != outcome.timeline:
-        raise BackupError(
-            f"the server was promoted during the backup: it began on timeline {outcome.timeline} and ended on "
-            f"timeline {outcome.end_timeline}"
-        )
+        raise timelines_differ(outcome.timeline, outcome.end_timeline, in_recovery=facts.in_recovery)
     if not facts.in_recovery:
         _set_restore_point(server, record.backup_id)
     server.close()
@@ -183,6 +183,7 @@ def _take(
     started = record.info.begin_time
     local = started.astimezone().replace(tzinfo=None) if started is not None else ""
     reporter.info(f"Backup completed (start time: {local}, elapsed time: {format_age(elapsed)})")
+    return outcome
 
 
 def _facts_fields(facts: ServerFacts) -> dict[str, Any]:

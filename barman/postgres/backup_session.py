@@ -6,8 +6,9 @@ were renamed in PostgreSQL 15.
 
 from __future__ import annotations
 
-from barman.errors import BackupError
+from barman.errors import BackupError, CannotConnect, PostgresError
 from barman.postgres.backup_label import BackupLabel, parse_backup_label
+from barman.postgres.facts import fetch_in_recovery, fetch_timeline
 from barman.postgres.lsn import Lsn
 from barman.typing import TYPE_CHECKING
 from barman.values import dataclass
@@ -27,6 +28,14 @@ SELECT CASE WHEN pg_is_in_recovery() THEN
        (SELECT timeline_id FROM pg_control_checkpoint()),
        now()
 """
+
+
+class Promoted(BackupError):
+    """The standby was promoted while it was backed up; `timeline` is the new one."""
+
+    def __init__(self, timeline: int) -> None:
+        super().__init__(f"the server was promoted during the backup, to timeline {timeline}")
+        self.timeline = timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,7 @@ class BackupSession:
 
     def __init__(self, connection: PostgresConnection) -> None:
         self._connection = connection
+        self._in_recovery = False
 
     def hold(self) -> AbstractContextManager[None]:
         """Keep to one server session until the end of the block."""
@@ -70,7 +80,7 @@ class BackupSession:
         self._connection.execute("SET statement_timeout TO 0")
         call = "pg_backup_start(%s, %s)" if version >= _RENAMED else "pg_start_backup(%s, %s, false)"
         # The clock in a statement of its own: the first page is read after it, whatever the planner does.
-        moment = self._connection.value("SELECT now()")
+        moment, self._in_recovery = self._connection.query("SELECT now(), pg_is_in_recovery()")[0]
         lsn = self._connection.value(f"SELECT {call}", (label, fast))
         return BackupBegin(Lsn.parse(str(lsn)), moment)
 
@@ -81,11 +91,19 @@ class BackupSession:
     def end(self) -> BackupEnd:
         """End the backup without waiting for its WAL to be archived: whoever judges the backup waits for that.
 
-        Raises PostgresError, BackupError.
+        Raises Promoted, PostgresError, BackupError.
         """
         version = self._connection.server_version.number
         call = "pg_backup_stop(false)" if version >= _RENAMED else "pg_stop_backup(false, false)"
-        rows = self._connection.query(f"SELECT lsn, labelfile, spcmapfile FROM {call}")
+        try:
+            rows = self._connection.query(f"SELECT lsn, labelfile, spcmapfile FROM {call}")
+        except CannotConnect:
+            raise
+        except PostgresError as error:
+            # It says so in the language of the server; its state has none.
+            if self._in_recovery and not fetch_in_recovery(self._connection):
+                raise Promoted(fetch_timeline(self._connection)) from error
+            raise
         if not rows or rows[0][1] is None:
             raise BackupError("the server did not return the label of the backup")
         lsn, label_text, spaces = rows[0]

@@ -43,6 +43,22 @@ _CONNECTION_HINTS = (
     ("remaining connection slots", "Raise max_connections on the server, or close connections."),
     ("too many clients", "Raise max_connections on the server, or close connections."),
     ("could not translate host name", "Check the host name in the connection string and the name resolution."),
+    (
+        "hot standby mode is disabled",
+        "Set hot_standby = on there and restart: a standby that answers is needed.",
+    ),
+    ("recovery state has not been yet reached", "Wait until the standby has replayed enough WAL to be consistent."),
+    ("session is read-only", "No host of the connection string is a primary now, as target_session_attrs asks."),
+    ("session is not read-only", "No host of the connection string is a standby now, as target_session_attrs asks."),
+    ("server is in hot standby mode", "No host of the connection string is a primary, as target_session_attrs asks."),
+    (
+        "server is not in hot standby mode",
+        "No host is a standby, as target_session_attrs asks.",
+    ),
+    (
+        'pg_is_in_recovery()" failed',
+        "Before PostgreSQL 14 a replication connection can only be asked for target_session_attrs=read-write or any.",
+    ),
     ("is starting up", "Wait until PostgreSQL has started."),
     ("is shutting down", "PostgreSQL is being stopped; start it again."),
     ("does not exist", "Check user and dbname in the connection string."),
@@ -59,6 +75,18 @@ def first_line(text: str) -> str:
     for prefix in ("ERROR:", "FATAL:"):
         line = line.removeprefix(prefix).strip()
     return redact(line)
+
+
+def connection_failures(text: str) -> str:
+    """What libpq says of a connection that failed: the first line, and its detail, for each host that it tried."""
+    lines = [redact(line.strip()) for line in text.strip().splitlines()]
+    found: list[str] = []
+    for line in lines:
+        if line.startswith("connection to server "):
+            found.append(line)
+        elif line.startswith("DETAIL:") and found:
+            found[-1] += f" ({line.removeprefix('DETAIL:').strip()})"
+    return "; ".join(found) if found else first_line(text)
 
 
 def hint_for(text: str) -> str:
@@ -191,7 +219,9 @@ class BaseConnection:
 
     def _cannot_connect(self, error: psycopg2.Error) -> CannotConnect:
         text = str(error)
-        return CannotConnect(f"cannot connect to PostgreSQL ({self.target}): {first_line(text)}", hint=hint_for(text))
+        return CannotConnect(
+            f"cannot connect to PostgreSQL ({self.target}): {connection_failures(text)}", hint=hint_for(text)
+        )
 
 
 def _is_alive(connection: extensions.connection) -> bool:

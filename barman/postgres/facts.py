@@ -205,6 +205,43 @@ def fetch_in_recovery(connection: PostgresConnection) -> bool:
     return bool(connection.value("SELECT pg_is_in_recovery()"))
 
 
+@dataclass(frozen=True, slots=True)
+class StandbyState:
+    """How a standby replays: whether somebody paused it, and the last commit that it has replayed, by its clock."""
+
+    paused: bool
+    last_commit: datetime | None
+
+
+def fetch_standby_state(connection: PostgresConnection) -> StandbyState:
+    """Ask a standby how it replays: one round trip. A primary is not paused."""
+    if connection.server_version < PgVersion(100000):
+        paused = "pg_is_xlog_replay_paused()"
+    else:
+        paused = "pg_is_wal_replay_paused()"
+    row = connection.query(
+        f"SELECT CASE WHEN pg_is_in_recovery() THEN {paused} ELSE false END, pg_last_xact_replay_timestamp()"
+    )[0]
+    return StandbyState(*row)
+
+
+def fetch_timeline(connection: PostgresConnection) -> int:
+    """The timeline that a server writes, or a standby replays, now: one round trip.
+
+    That of the last checkpoint is not enough: a promoted server takes its first one a while later.
+    """
+    if connection.server_version < PgVersion(100000):
+        name, current = "pg_xlogfile_name", "pg_current_xlog_location()"
+    else:
+        name, current = "pg_walfile_name", "pg_current_wal_lsn()"
+    written, replayed, checkpointed = connection.query(
+        f"SELECT CASE WHEN NOT pg_is_in_recovery() THEN {name}({current}) END,"
+        " (SELECT min_recovery_end_timeline FROM pg_control_recovery()),"
+        " (SELECT timeline_id FROM pg_control_checkpoint())"
+    )[0]
+    return int(written[:8], 16) if written is not None else max(int(replayed), int(checkpointed))
+
+
 def fetch_server_text(connection: PostgresConnection) -> str:
     """The version in words: `15.18`, `17beta1`; the edition's own number of EnterpriseDB is cut."""
     return text_version(str(connection.value("SELECT version()")))

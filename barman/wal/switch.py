@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 from barman.clock import Deadline, monotonic
-from barman.errors import CannotConnect, ConfigError, MissingPrivilege, PostgresError, WalError
+from barman.errors import ConfigError, MissingPrivilege, PostgresError, WalError
 from barman.typing import TYPE_CHECKING
+from barman.wal.primary import switching_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +60,10 @@ def switch_and_report(server: Server, reporter: Reporter, *, force: bool = False
     Raises:
         PostgresError: the switch could not be performed.
     """
-    connection = switching_connection(server, reporter)
+    try:
+        connection = switching_connection(server, reporter)
+    except PostgresError as error:
+        raise _unable(server, error) from error
     if force:
         _checkpoint(server, connection)
     outcome = _switch(server, connection)
@@ -71,23 +75,6 @@ def switch_and_report(server: Server, reporter: Reporter, *, force: bool = False
         return None
     reporter.info(f"The WAL file {outcome.closed.name} has been closed on server '{server.name}'")
     return outcome.closed.name
-
-
-def switching_connection(server: Server, reporter: Reporter) -> PostgresConnection:
-    """The connection that WAL is switched over: `primary_conninfo` as long as `conninfo` leads to a standby."""
-    from barman.postgres.facts import fetch_in_recovery
-
-    if not server.config.primary_conninfo:
-        return server.postgres
-    try:
-        if fetch_in_recovery(server.postgres):
-            return server.primary
-    except CannotConnect:
-        return server.primary  # the standby is down: its primary can be switched all the same
-    reporter.warning(
-        "'primary_conninfo' is set but 'conninfo' does not point to a standby server. Ignoring 'primary_conninfo'."
-    )
-    return server.postgres
 
 
 def wait_for_segment(server: Server, name: str, deadline: Deadline, reporter: Reporter) -> None:
