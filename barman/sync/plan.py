@@ -6,7 +6,7 @@ arrived late on an old timeline is as good as the newest.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from barman.catalog.backup_id import BackupId
@@ -66,12 +66,12 @@ def plan_backups(primary: SyncInfo, local: CatalogView, rules: LocalRules | None
     Those to be copied come first, in the order in which they should be tried: those that never failed before the
     others, so that one which always fails holds up nobody; each after its parent.
     """
-    obsolete = _obsolete(primary, local, rules)
-    decisions = {backup_id: _decide(backup_id, primary, local, obsolete) for backup_id in primary.backups}
+    judged = _judge(primary, local, rules)
+    decisions = {backup_id: _decide(backup_id, primary, local, judged) for backup_id in primary.backups}
     for backup_id, info in local.backups.items():
         if backup_id not in primary.backups and info.status == BackupStatus.FAILED and info.mode == "passive":
-            decisions[backup_id] = _decide(backup_id, primary, local, obsolete)
-    copied = _in_order([i for i, decision in decisions.items() if decision.action == Action.COPY], primary, local)
+            decisions[backup_id] = _decide(backup_id, primary, local, judged)
+    copied = _in_order({i for i, decision in decisions.items() if decision.action == Action.COPY}, primary, local)
     rest = sorted(backup_id for backup_id in decisions if backup_id not in copied)
     return tuple(decisions[backup_id] for backup_id in (*copied, *rest))
 
@@ -80,7 +80,7 @@ def decide_backup(
     primary: SyncInfo, local: CatalogView, backup_id: BackupId, rules: LocalRules | None = None
 ) -> BackupDecision:
     """The decision for one backup that was asked for by its id."""
-    return _decide(backup_id, primary, local, _obsolete(primary, local, rules))
+    return _decide(backup_id, primary, local, _judge(primary, local, rules))
 
 
 def merged_children(parent_id: BackupId, primary: SyncInfo, local: CatalogView) -> tuple[BackupId, ...]:
@@ -91,9 +91,23 @@ def merged_children(parent_id: BackupId, primary: SyncInfo, local: CatalogView) 
     return tuple(dict.fromkeys([*listed, *here]))
 
 
-def _decide(
-    backup_id: BackupId, primary: SyncInfo, local: CatalogView, obsolete: Container[BackupId]
-) -> BackupDecision:
+_Chains = dict[BackupId, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What is judged once for all backups."""
+
+    obsolete: frozenset[BackupId]
+    whole: _Chains
+
+
+def _judge(primary: SyncInfo, local: CatalogView, rules: LocalRules | None) -> _Judged:
+    obsolete = _obsolete(primary, local, rules)
+    return _Judged(obsolete, _whole_chains(primary, local, obsolete))
+
+
+def _decide(backup_id: BackupId, primary: SyncInfo, local: CatalogView, judged: _Judged) -> BackupDecision:
     theirs, ours = primary.backups.get(backup_id), local.backups.get(backup_id)
     name = primary.server_name
     if theirs is None:
@@ -107,10 +121,10 @@ def _decide(
             text = f"backup {backup_id} of server {name} is another backup on the primary: {difference}"
             return BackupDecision(backup_id, Action.CONFLICT, text)
         return BackupDecision(backup_id, Action.PRESENT, f"Backup {backup_id} is already synced with {name} server")
-    if backup_id in obsolete:
+    if backup_id in judged.obsolete:
         text = f"Remote backup {name}/{backup_id} is obsolete for local retention policies."
         return BackupDecision(backup_id, Action.OBSOLETE, text)
-    return _decide_chain(backup_id, primary, local, obsolete)
+    return _after_parent(backup_id, primary, local, judged.whole)
 
 
 def _decide_absent(backup_id: BackupId, ours: BackupInfo | None, name: str) -> BackupDecision:
@@ -123,28 +137,41 @@ def _decide_absent(backup_id: BackupId, ours: BackupInfo | None, name: str) -> B
     return BackupDecision(backup_id, Action.LOCAL_ONLY, text)
 
 
-def _decide_chain(
-    backup_id: BackupId, primary: SyncInfo, local: CatalogView, obsolete: Container[BackupId]
-) -> BackupDecision:
-    """A backup is copied only if every parent down to the root is here, or will be."""
-    first_missing: BackupId | None = None
-    seen = {backup_id}
+def _after_parent(backup_id: BackupId, primary: SyncInfo, local: CatalogView, whole: _Chains) -> BackupDecision:
     parent_id = primary.backups[backup_id].parent_backup_id
-    while parent_id is not None:
-        ours, theirs = local.backups.get(parent_id), primary.backups.get(parent_id)
-        here = ours is not None and ours.is_copy_done
-        if parent_id in seen or (not here and (theirs is None or parent_id in obsolete)):
-            text = (
-                f"backup {backup_id} of server {primary.server_name} is passed over: its parent {parent_id} is neither "
-                "here nor to be had from the primary"
-            )
-            return BackupDecision(backup_id, Action.PARENT_MISSING, text)
-        seen.add(parent_id)
-        if not here:
-            first_missing = first_missing or parent_id
-        parent = ours if here else theirs
-        parent_id = parent.parent_backup_id if parent is not None else None
-    return BackupDecision(backup_id, Action.COPY, "", first_missing)
+    if parent_id is None:
+        return BackupDecision(backup_id, Action.COPY)
+    if not whole[backup_id]:
+        text = (
+            f"backup {backup_id} of server {primary.server_name} is passed over: its parent {parent_id}, or one below "
+            "it, is neither here nor to be had from the primary"
+        )
+        return BackupDecision(backup_id, Action.PARENT_MISSING, text)
+    return BackupDecision(backup_id, Action.COPY, after=None if _is_here(parent_id, local) else parent_id)
+
+
+def _whole_chains(primary: SyncInfo, local: CatalogView, obsolete: Container[BackupId]) -> _Chains:
+    """Whether each backup of the primary, and all its parents, are here or will be."""
+    known: _Chains = {}
+    for backup_id in primary.backups:
+        path: dict[BackupId, None] = {}
+        current: BackupId | None = backup_id
+        while current is not None and current not in known and current not in path:
+            if _is_here(current, local):
+                known[current] = True
+            elif current not in primary.backups or current in obsolete:
+                known[current] = False
+            else:
+                path[current] = None
+                current = primary.backups[current].parent_backup_id
+        # A chain that leads back into itself is none.
+        known.update(dict.fromkeys(path, current is None or known.get(current, False)))
+    return known
+
+
+def _is_here(backup_id: BackupId, local: CatalogView) -> bool:
+    info = local.backups.get(backup_id)
+    return info is not None and info.is_copy_done
 
 
 _IDENTITY: Final = ("systemid", "timeline", "begin_xlog", "end_xlog", "begin_time")
@@ -168,26 +195,17 @@ def _difference(theirs: BackupInfo, ours: BackupInfo) -> str:
 
 def _in_order(wanted: Collection[BackupId], primary: SyncInfo, local: CatalogView) -> list[BackupId]:
     """Never tried before failed before, each group by id, and no child before its parent."""
-    failed_before: dict[BackupId, bool] = {}
 
-    def failed(backup_id: BackupId) -> bool:
-        if backup_id not in failed_before:
-            parent_id = primary.backups[backup_id].parent_backup_id
-            failed_before[backup_id] = backup_id in local.backups or (
-                parent_id is not None and parent_id in wanted and failed(parent_id)
-            )
-        return failed_before[backup_id]
+    def upwards(backup_id: BackupId | None) -> Iterator[BackupId]:
+        """The backup, and those of its parents that are to be copied; a chain that is wanted has no cycle."""
+        while backup_id is not None and backup_id in wanted:
+            yield backup_id
+            backup_id = primary.backups[backup_id].parent_backup_id
 
+    failed = {backup_id: any(i in local.backups for i in upwards(backup_id)) for backup_id in wanted}
     ordered: dict[BackupId, None] = {}
-
-    def place(backup_id: BackupId) -> None:
-        parent_id = primary.backups[backup_id].parent_backup_id
-        if parent_id is not None and parent_id in wanted and parent_id not in ordered:
-            place(parent_id)
-        ordered.setdefault(backup_id)
-
-    for backup_id in sorted(wanted, key=lambda i: (failed(i), i)):
-        place(backup_id)
+    for backup_id in sorted(wanted, key=lambda i: (failed[i], i)):
+        ordered.update(dict.fromkeys(reversed(list(upwards(backup_id)))))
     return list(ordered)
 
 

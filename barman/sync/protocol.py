@@ -235,6 +235,8 @@ def _record(backup_id: BackupId, record: dict[str, Any], server_name: str) -> Ba
             continue
         if "\n" in text or "\r" in text or "\0" in text:
             raise SyncError(f"backup {backup_id}: '{key}' contains a line break")
+        if isinstance(record[key], bool) or _has_surrogates(text):
+            raise SyncError(f"backup {backup_id}: '{key}' is {text!a:.80}")
         lines.append(f"{key}={text}")
     try:
         info = backup_info_file.parse("\n".join(lines), backup_id, server_name, path=f"backup {backup_id}")
@@ -245,14 +247,15 @@ def _record(backup_id: BackupId, record: dict[str, Any], server_name: str) -> Ba
     return info
 
 
+def _has_surrogates(text: str) -> bool:
+    """Whether JSON has smuggled in half a character, which no file can hold."""
+    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _stored_text(key: str, value: object, record: dict[str, Any]) -> str | None:
     """The value as `backup.info` has it; None for one that is not set."""
     if value is None:
         return None
-    if isinstance(value, bool):
-        raise SyncError(f"'{key}' is {value!r}")
-    if isinstance(value, WalFile):
-        raise SyncError(f"'{key}' is not a value of a backup")
     if key in ("begin_time", "end_time"):
         value = record.get(f"{key}_iso") or value
     if key == "backup_label" and isinstance(value, str):
