@@ -104,6 +104,17 @@ class StreamingConnection(BaseConnection):
         systemid, timeline, xlogpos = self._run("IDENTIFY_SYSTEM", None)[0][:3]
         return SystemIdentity(str(systemid), int(timeline), Lsn.parse(xlogpos))
 
+    def timeline_history(self, timeline: int) -> str:
+        """The content of a history file as the server has it.
+
+        Raises:
+            CannotConnect: no replication connection.
+            PostgresError: the server has no such file.
+        """
+        content = self._run(f"TIMELINE_HISTORY {int(timeline)}", None)[0][1]
+        # Text; before PostgreSQL 15 sent as bytea, though it is none.
+        return content if isinstance(content, str) else bytes(content).decode("utf-8", "replace")
+
     def create_slot(self, name: str) -> None:
         """Create a physical slot; it reserves no WAL before its first use.
 

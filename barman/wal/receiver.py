@@ -22,6 +22,7 @@ from barman.postgres.synchronous import is_synchronous_name
 from barman.postgres.wal_name import PartialSegment, WalSegment, parse_wal_name
 from barman.process import Child, terminate_process
 from barman.typing import TYPE_CHECKING
+from barman.wal.fork import follow_fork
 from barman.wal.receiver_state import (
     ReceiverState,
     fingerprint,
@@ -74,6 +75,8 @@ def receive_wal(server: Server, reporter: Reporter, *, recheck_seconds: float = 
         program = require(find_pg_receivewal(server.search_path, facts.version), PG_RECEIVEWAL, facts.version)
         ended_one = end_orphan(server, reporter)
         _prepare_slot(server, facts, reporter, _SLOT_SECONDS if ended_one else _SLOT_GRACE_SECONDS)
+        if facts.streaming is not None and facts.streaming.identity is not None:
+            follow_fork(server, facts.streaming.identity, facts.segment_size, reporter)
         repair_partial(server.catalog.layout.streaming_directory, facts.segment_size, reporter)
         try:
             Receiver(server, reporter, program, recheck_seconds).run(
