@@ -156,7 +156,8 @@ def _run(server: Server, position: SyncPosition | None) -> Completed:
 
 def _document(server: Server, done: Completed) -> bytes:
     if done.returncode:
-        reason = redact(last_line(done.error_text)) or describe_status(done.returncode)
+        said = done.error_text
+        reason = redact(last_line(said)) if said.strip() else describe_status(done.returncode)
         hint = f"Run '{server.config.primary_ssh_command} barman sync-info {server.name}' as this user."
         if done.returncode == _NOT_FOUND:
             hint = "Install barman on the primary where the PATH of a non-interactive ssh command finds it."
