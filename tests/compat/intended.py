@@ -52,6 +52,11 @@ INTENDED = (
     Difference(
         "disabled servers", r"^check broken \| json \| ~ /broken/pg_basebackup_compatible/hint = .*: (Unknown|None),"
     ),
+    Difference("passive nodes", r"^status .*\| console \| \+ \t(Last answer|WAL|Backups) of the primary: "),
+    Difference("passive nodes", r"^status .*\| json \| \+ /\w+/sync_(last_answer|wals|backups)/"),
+    Difference("passive nodes", r"^diagnose.* \| \+ /servers/\w+/sync/"),
+    Difference("wal for a passive node", r"^put-wal -t passive "),
+    Difference("switch of a passive node", r"^switch-wal passive \| (console \| [-+] stderr|json \| [-+] /_(ERR|EXC))"),
     Difference("deprecations", r"^receive-wal .*--stop.* \| (console \| \+ stderr WARNING|json \| \+ /_WARNING)"),
     Difference("reasons on standard error", r"^check --nagios .*nosuch \| nagios \| \+ stderr ERROR"),
     Difference("wal archive", r"^check .* \| console \| [-+] \tWAL archive: "),

@@ -6,6 +6,7 @@ Records are in the exact text of the original, WAL files are sparse, and every d
 from __future__ import annotations
 
 import gzip
+import json
 import os
 from pathlib import Path
 
@@ -147,6 +148,24 @@ def _legacy(home: str) -> None:
     backup(catalog, SECOND, 6, legacy=True, mode="rsync-concurrent")
 
 
+def _passive(home: str) -> None:
+    """A passive node with two backups, whose primary answered a moment ago."""
+    catalog = make_catalog(home, "passive")
+    archive_gzip(catalog, *range(4, 9))
+    backup(catalog, FIRST, 4, mode="passive", tablespaces="None")
+    backup(catalog, SECOND, 6, mode="passive", systemid="None", tablespaces="None")
+    write(catalog.layout.sync_wals_info, f"{segment(8)}\t560")
+    answer = {
+        "last_position": 560,
+        "last_name": segment(8),
+        "backups": {},
+        "wals": [],
+        "version": "3.19.1",
+        "config": {},
+    }
+    write(catalog.layout.primary_info, json.dumps(answer, indent=4))
+
+
 def _sort_index(catalog: Catalog) -> None:
     """Put the lines into the order in which the files were archived."""
     path = Path(catalog.layout.xlogdb)
@@ -161,7 +180,7 @@ def build_torn_home(home: str) -> str:
 
 def build_home(home: str) -> str:
     """Build all the others; return the path of the configuration file."""
-    for build in (_main, _kept, _unfinished, _legacy):
+    for build in (_main, _kept, _unfinished, _legacy, _passive):
         build(home)
     make_catalog(home, "empty")
     active = {**INACTIVE_SERVER, "active": "true"}
@@ -173,6 +192,12 @@ def build_home(home: str) -> str:
         "unfinished": INACTIVE_SERVER,
         "legacy": {**INACTIVE_SERVER, "description": "Records of an older release"},
         "empty": INACTIVE_SERVER,
+        "passive": {
+            "description": "A copy",
+            "primary_ssh_command": "/bin/true primary",
+            "compression": "gzip",
+            **policy,
+        },
         "down": down,
         "broken": {"archiver": "on", "backup_method": "postgres", "description": "No way in"},
     }

@@ -20,13 +20,14 @@ from tests.support.forked import ROOT, start_original, start_ours
 
 pytestmark = pytest.mark.compat
 
-SERVERS = ("main", "kept", "empty", "down", "broken")
+SERVERS = ("main", "kept", "empty", "down", "broken", "passive")
 SIMPLE_SERVERS = ("unfinished", "legacy")
 WORDS = {
     "main": (*shapes.BACKUPS, "latest", "oldest", "last-failed", "latest-full", "first-b"),
     "kept": (shapes.FIRST, shapes.SECOND, shapes.FAILED, shapes.THIRD),
     "unfinished": (shapes.STARTED, shapes.EMPTY),
     "legacy": (shapes.FIRST, "latest"),
+    "passive": (shapes.FIRST, "latest"),
 }
 TARGETS = ("standalone", "data", "wal", "full")
 
@@ -126,6 +127,16 @@ REFUSED = (
             "check-wal-archive", "put-wal -t",
         )
     ),
+    *(
+        f"{command} passive"
+        for command in (
+            "backup", "switch-wal", "receive-wal", "receive-wal --stop", "receive-wal --create-slot",
+            "receive-wal --drop-slot", "archive-wal", "terminate-process cron",
+        )
+    ),
+    "restore passive nosuch /nonexistent/place",
+    "console: get-wal passive 0000000100000000000000FF",
+    f"delete passive {shapes.SECOND}",
     "show-backup all latest",
     "list-backups all main",
 )  # fmt: skip

@@ -71,7 +71,7 @@ _PARTS = (
     (re.compile(r"^\d{8}T\d{6}$"), "ID"),
     (re.compile(r"^[0-9A-F]{8}$"), "TIMELINE"),
     (re.compile(r"^\d+$"), "*"),
-    (re.compile(r"^(main|kept|unfinished|torn|legacy|empty|down|broken)$"), "SERVER"),
+    (re.compile(r"^(main|kept|unfinished|torn|legacy|empty|down|broken|passive)$"), "SERVER"),
 )
 
 
