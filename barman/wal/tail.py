@@ -109,7 +109,7 @@ class _Records:
     def end(self) -> int | None:
         """Follow the records; None when the last one gives up the rest of the segment."""
         number, offset = 0, self._pages[0].first
-        end = self._pages[0].address + offset
+        end = self._pages[0].address + (offset if self._pages[0].rest else 0)
         previous: int | None = None
         while number < len(self._pages):
             page = self._pages[number]
