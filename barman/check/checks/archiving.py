@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from barman import clock
 from barman.check.check import Outcome, check, failed, on_active_nodes, passed
 from barman.check.checks.postgres import CRON_RECENTLY, PATIENCE_SECONDS, seconds_since_change
+from barman.postgres.wal_name import DEFAULT_SEGMENT_SIZE
 from barman.typing import TYPE_CHECKING
+from barman.units import format_size
 
 if TYPE_CHECKING:
     from barman.check.context import CheckContext
@@ -58,12 +62,24 @@ def receive_wal_running(context: CheckContext) -> Outcome:
         age = seconds_since_change(layout.lock("cron"))
         if age is None or age > CRON_RECENTLY or patience.expired:
             return failed(
-                f"not running: run 'barman cron' to start it, "
+                f"not running{_full_disk(context)}: run 'barman cron' to start it, "
                 f"or 'barman receive-wal {context.config.name}' to see why it stops. "
                 "See the Barman log file for more details"
             )
         clock.sleep(0.1)
     return passed()
+
+
+def _full_disk(context: CheckContext) -> str:
+    """Say so when there is no room for the next segment, which the receiver fills with zeros first."""
+    directory = context.config.streaming_wals_directory
+    size = context.facts.segment_size if context.facts else DEFAULT_SEGMENT_SIZE
+    try:
+        state = os.statvfs(directory)
+    except OSError:
+        return ""
+    free = state.f_bavail * state.f_frsize
+    return f", and '{directory}' has only {format_size(free)} free: make room" if free < size else ""
 
 
 @check("archive_mode", applies=_archives)
