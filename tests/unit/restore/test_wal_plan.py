@@ -7,6 +7,7 @@ from barman.catalog.backup_info import BackupInfo
 from barman.postgres.lsn import Lsn
 from barman.postgres.timeline import TimelineHistory
 from barman.postgres.wal_name import WalSegment
+from barman.restore.partial import PartialFacts, with_partials
 from barman.restore.request import RestoreRequest
 from barman.restore.target import parse_target
 from barman.restore.wal_plan import plan_wal
@@ -33,7 +34,7 @@ BACKUP = BackupInfo(
 )
 
 
-def plan(numbers, backup=BACKUP, **options):
+def plan(numbers, backup=BACKUP, partial=None, end=None, **options):
     request = RestoreRequest("latest", "/dest", **options)
     ends = [number for number in numbers if number + 1 not in numbers]
     archive = WalArchive(
@@ -42,6 +43,10 @@ def plan(numbers, backup=BACKUP, **options):
         {1: TimelineHistory(1)},
         times={WalSegment.numbered(number, 1, SIZE): number * 100.0 for number in ends},
     )
+    if partial is not None:
+        segment = WalSegment.numbered(partial, 1, SIZE)
+        found = PartialFacts(segment, "/streaming/x.partial", partial * 100.0, None if end is None else Lsn.parse(end))
+        archive = with_partials(archive, {segment: found})
     return plan_wal(request, backup, parse_target(request), archive, NOW)
 
 
@@ -131,3 +136,54 @@ def test_a_record_without_its_wal_is_refused():
 def test_a_backup_that_was_overtaken_by_a_promotion_is_refused():
     overtaken = replace(BACKUP, end_wal="000000020000000000000003")
     assert "begins on another timeline (000000010000000000000002)" in plan({2, 3, 4}, overtaken).refusals[0]
+
+
+def ends_with(found):
+    return found.chain.found[-1].number(SIZE), found.chain.partial is not None
+
+
+def test_the_unfinished_segment_ends_a_recovery_to_latest():
+    found = plan({2, 3, 4}, partial=5, end="0/5000100")
+    assert (found.refusals, ends_with(found)) == ((), (5, True))
+    assert ends_with(plan({2, 3, 4}, partial=5, target_tli="current")) == (5, True)
+    assert ends_with(plan({2, 3, 4}, partial=5, target_xid="700")) == (5, True)
+    assert ends_with(plan({2, 3, 4}, partial=5, target_immediate=True)) == (3, False)
+
+
+def test_a_target_time_well_within_the_whole_segments_needs_no_unfinished_one():
+    """Well within: the clocks of both hosts may be apart. Segment n was written at second 100 n."""
+    assert ends_with(plan(set(range(2, 50)), partial=50, target_time=str(at(600)))) == (49, False)
+    assert ends_with(plan(set(range(2, 50)), partial=50, target_time=str(at(1500)))) == (50, True)
+    assert ends_with(plan({2, 3, 4}, partial=5, target_time=str(at(450)))) == (5, True)
+    assert plan({2, 3, 4}, partial=5, target_time=str(at(450))).warnings == ()
+    assert "is later than the newest archived WAL" in plan({2, 3}, partial=4, target_time=str(at(450))).warnings[0]
+
+
+def test_a_position_after_the_received_records_is_refused():
+    assert plan({2, 3, 4}, partial=5, end="0/5000100", target_lsn="0/50000F8").refusals == ()
+    found = plan({2, 3, 4}, partial=5, end="0/5000100", target_lsn="0/5000100")
+    assert found.refusals == (
+        "the records in '000000010000000000000005.partial' end at 0/5000100: "
+        "the target LSN 0/5000100 cannot be reached",
+    )
+    assert plan({2, 3, 4}, partial=5, end="0/5000100", target_lsn="0/5000100", allow_missing_wal=True).refusals == ()
+    assert plan({2, 3, 4}, partial=5, target_lsn="0/5000100").refusals == ()
+
+
+def test_a_backup_that_ended_after_the_received_records_is_refused():
+    assert plan({2}, partial=3, end="0/3000028").refusals == ()
+    found = plan({2}, partial=3, end="0/3000020")
+    assert "ended at 0/3000028 and cannot become consistent" in found.refusals[0]
+    assert plan({2}, partial=3, end="0/3000020", target_immediate=True).refusals != ()
+
+
+def test_wal_that_is_missing_before_the_unfinished_segment_is_refused():
+    found = plan({2, 3, 4}, partial=6)
+    assert found.refusals == (
+        "WAL segment 000000010000000000000005 is not in the archive although '000000010000000000000006.partial' was "
+        "received: recovery cannot go beyond it",
+    )
+    assert (
+        "every change from position 0/5000000 on is lost"
+        in plan({2, 3, 4}, partial=6, allow_missing_wal=True).warnings[0]
+    )

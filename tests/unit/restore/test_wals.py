@@ -2,6 +2,7 @@ import random
 
 from barman.postgres.lsn import Lsn
 from barman.postgres.timeline import Switch, TimelineHistory
+from barman.postgres.wal_name import WalSegment
 from barman.restore.wals import WalArchive, descendants, follow, run_ends
 
 SIZE = 16 * 1024 * 1024
@@ -11,12 +12,13 @@ def lsn(segment, offset=0):
     return Lsn(segment * SIZE + offset)
 
 
-def archive(segments, histories=(), partials=None):
+def archive(segments, histories=(), partials=None, ends=None):
     return WalArchive(
         SIZE,
         {timeline: frozenset(numbers) for timeline, numbers in segments.items()},
         {1: TimelineHistory(1), **{history.timeline: history for history in histories}},
         partials={timeline: frozenset(numbers) for timeline, numbers in (partials or {}).items()},
+        partial_ends=ends or {},
     )
 
 
@@ -81,9 +83,42 @@ def test_a_switch_on_a_boundary_leaves_the_parent_before_it():
     assert names(chain) == [(1, 3), (1, 4), (2, 5)]
 
 
-def test_a_partial_segment_counts_when_it_is_asked_for():
+def test_a_path_ends_with_an_unfinished_segment():
     chain = follow(archive({1: {3}}, partials={1: {4}}), ONE, 3)
     assert names(chain) == [(1, 3), (1, 4)]
+    assert chain.partial == chain.last == WalSegment.numbered(4, 1, SIZE)
+
+
+def test_an_unfinished_segment_in_the_middle_is_a_hole():
+    for partials in ({4}, {4, 5}):
+        chain = follow(archive({1: {3, 5}} if partials == {4} else {1: {3}}, partials={1: partials}), ONE, 3)
+        assert names(chain) == [(1, 3)]
+        assert [hole.first.number(SIZE) for hole in chain.holes] == [4]
+        assert chain.partial is None
+
+
+def test_an_unfinished_segment_that_does_not_follow_breaks_the_path():
+    chain = follow(archive({1: {3}}, partials={1: {6}}), ONE, 3)
+    assert [(hole.first.number(SIZE), hole.count) for hole in chain.holes] == [(4, 2)]
+    assert follow(archive({1: {3}}, partials={1: {6}}), ONE, 3, until=3).holes == ()
+
+
+def test_the_childs_unfinished_segment_is_read_instead_of_the_parents():
+    chain = follow(archive({1: {3, 4}}, [TWO], partials={1: {5}, 2: {5}}), TWO, 3)
+    assert names(chain) == [(1, 3), (1, 4), (2, 5)]
+    whole = follow(archive({1: {3, 4}, 2: {5, 6}}, [TWO], partials={1: {5}}), TWO, 3)
+    assert names(whole) == [(1, 3), (1, 4), (2, 5), (2, 6)]
+    with_copy = follow(archive({1: {3, 4, 5}}, [TWO], partials={2: {5}}), TWO, 3)
+    assert names(with_copy) == [(1, 3), (1, 4), (1, 5), (2, 5)]
+
+
+def test_the_parents_unfinished_segment_is_read_up_to_the_switch_only():
+    held = {"segments": {1: {3, 4}}, "histories": [TWO], "partials": {1: {5}}}
+    segment = WalSegment.numbered(5, 1, SIZE)
+    assert names(follow(archive(**held, ends={segment: lsn(5, 100)}), TWO, 3)) == [(1, 3), (1, 4), (1, 5)]
+    for ends in ({}, {segment: lsn(5, 108)}):
+        assert names(follow(archive(**held, ends=ends), TWO, 3)) == [(1, 3), (1, 4)]
+        assert names(follow(archive(**held, ends=ends), ONE, 3)) == [(1, 3), (1, 4), (1, 5)]
 
 
 def test_descendants_must_leave_after_the_end_of_the_backup():
