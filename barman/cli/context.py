@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from barman.server.server import Server
 
 
+_NOT_HERE = (
+    "It copies what another Barman has: run this there, or make the server active by removing primary_ssh_command."
+)
+
+
 class Context:
     """Settings are loaded by `main` before the command runs; servers are opened one at a time.
 
@@ -136,14 +141,17 @@ class Context:
                 inactive, f"Skipping inactive server '{config.name}'", f"Inactive server: {config.name}"
             )
         if config.passive_node and passive != "ok":
-            return self._refuse(passive, f"Skipping passive server '{config.name}'", f"server {config.name} is passive")
+            text = f"server {config.name} is passive"
+            return self._refuse(passive, f"Skipping passive server '{config.name}'", text, _NOT_HERE)
         return True
 
-    def _refuse(self, rule: str, skip_text: str, error_text: str) -> bool:
+    def _refuse(self, rule: str, skip_text: str, error_text: str, hint: str = "") -> bool:
         if rule == "skip":
             self.reporter.info(skip_text)
         else:
             self.reporter.error(error_text)
+            if hint:
+                self.reporter.hint(hint)
         return False
 
 
