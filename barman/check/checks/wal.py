@@ -15,6 +15,7 @@ from barman.units import format_age, format_interval, format_size
 from barman.wal.recovery_path import RecoveryPath
 from barman.wal.recovery_window import Gap
 from barman.wal.required import segments_between
+from barman.wal.unfinished import find_received, why_useless
 
 if TYPE_CHECKING:
     from barman.catalog.backup_info import BackupInfo
@@ -80,15 +81,24 @@ def _newest_history(context: CheckContext, newest: BackupInfo) -> tuple[Timeline
 def _gaps(context: CheckContext, newest: BackupInfo, history: TimelineHistory | None) -> list[Gap]:
     """What is missing from begin to now; looked at twice, because archiving goes on meanwhile.
 
-    What has not been written yet is not missing: the newest segment there is ends the way.
+    What has not been written yet is not missing: the newest segment there is ends the way, be it unfinished.
     """
     size = newest.xlog_segment_size
+    received = find_received(context.catalog.layout)
     begin = WalSegment.parse(str(newest.begin_wal))
     followed = history or TimelineHistory(begin.timeline)
     runs = {}
     for timeline in (*followed.ancestors, followed.timeline):
         names = context.catalog.wals.names(begin.on_timeline(timeline).name, timeline=timeline)
-        runs[timeline] = join_numbers(WalSegment.parse(name).number(size) for name in names if is_segment_name(name))
+        numbers = {WalSegment.parse(name).number(size) for name in names if is_segment_name(name)}
+        numbers |= {
+            item.segment.number(size)
+            for item in received
+            if item.segment.timeline == timeline
+            and item.segment.number(size) > max(numbers, default=item.segment.number(size))
+            and why_useless(item, size, newest.systemid) is None
+        }
+        runs[timeline] = join_numbers(numbers)
     first = begin.number(size)
     path = RecoveryPath(followed, runs, size, [first])
     if path.newest is None:

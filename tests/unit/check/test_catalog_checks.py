@@ -11,8 +11,9 @@ from barman.clock import Deadline
 from barman.config.loader import load_settings
 from barman.postgres.wal_name import WalSegment
 from barman.server.server import Server
-from tests.support.catalog_builder import SEGMENT_SIZE, add_backup, add_chain, write
+from tests.support.catalog_builder import SEGMENT_SIZE, SYSTEM_ID, add_backup, add_chain, write
 from tests.support.fix_upstream import INACTIVE_SERVER, write_config
+from tests.support.wal_builder import write_segment
 
 
 class Repository:
@@ -94,6 +95,23 @@ def test_a_hole_after_the_newest_backup_is_red_and_does_not_block_its_remedy(rep
     line = repository.check()["WAL archive"]
     assert (line.ok, line.blocking) == (False, False)
     assert f"{name_of(7)} to {name_of(8)} (2 segments)" in line.hint
+
+
+def test_wal_that_is_lost_before_the_unfinished_segment_is_red(repository):
+    add_backup(repository.catalog, recent(hours=1), begin=4)
+    repository.archive(4, 5)
+    streaming = repository.catalog.layout.streaming_directory
+    write_segment(streaming, f"{name_of(6)}.partial", segment_size=SEGMENT_SIZE, system_id=int(SYSTEM_ID))
+    assert "WAL archive" not in repository.check()
+    received = os.path.join(streaming, f"{name_of(8)}.partial")
+    os.rename(os.path.join(streaming, f"{name_of(6)}.partial"), received)
+    assert "WAL archive" not in repository.check(), "it is not what its name says"
+    os.unlink(received)
+    write_segment(streaming, f"{name_of(8)}.partial", segment_size=SEGMENT_SIZE, system_id=int(SYSTEM_ID))
+    assert f"{name_of(6)} to {name_of(7)}" in repository.hint("WAL archive")
+    for number in (6, 7):
+        write(os.path.join(streaming, name_of(number)), "waits for the archiver")
+    assert "WAL archive" not in repository.check()
 
 
 def test_a_hole_before_the_newest_backup_is_not_its_business(repository):
