@@ -67,7 +67,7 @@ def _kept(view: CatalogView, backups: tuple[BackupId, ...]) -> list[str]:
 
 def _redundancy(view: CatalogView, backup_id: BackupId, required: int) -> list[str]:
     info = view.backups.get(backup_id)
-    if info is None or not info.counts_for_redundancy:
+    if not required or info is None or not info.counts_for_redundancy:
         return []
     # By the records, so that an archive which is not there makes nothing free; and by what can be restored.
     present = sum(other.counts_for_redundancy for other in view.backups.values())
@@ -80,6 +80,8 @@ def _redundancy(view: CatalogView, backup_id: BackupId, required: int) -> list[s
 
 def _last_good(view: CatalogView, backup_id: BackupId) -> list[str]:
     info = view.backups.get(backup_id)
-    if info is None or not view.counts(info) or view.redundancy() > 1:
+    if info is None or not view.counts(info):
+        return []
+    if any(view.counts(other) for other in view.backups.values() if other is not info):
         return []
     return [_skipping(view, backup_id, "it is the last backup that can be restored")]

@@ -14,7 +14,7 @@ from barman.errors import CatalogError, ConfigError
 from barman.typing import TYPE_CHECKING
 from barman.values import dataclass, replace
 from barman.wal.expire import gather_needs
-from barman.wal.removal import find_unneeded
+from barman.wal.removal import Expiry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -86,7 +86,7 @@ def plan_retention(server: Server) -> DryRun:
         note = f"retention is suspended, no backup is deleted: {error.message}"
         return simulation.result((*_busy(server), note))
     simulation.view = with_tiers(simulation.view, plan_tiers(simulation.view, rules))
-    for step in retention_steps(lambda: simulation.view, rules):
+    for step in retention_steps(lambda: simulation.view, rules, alone=True):
         blocked = f"{step.blocked_by} depends on it and is not obsolete" if step.blocked_by else ""
         simulation.carry_out(step.plan, blocked)
     return simulation.result(_busy(server))
@@ -99,7 +99,7 @@ class _Simulation:
         self._catalog = catalog
         self.view: CatalogView = catalog.snapshot()
         self._deletions: list[PlannedDeletion] = []
-        self._removed: set[str] = set()
+        self._archive = Expiry(catalog)
 
     def judge(self) -> None:
         """Look which backups can be restored, and what tiers keep. Raises CatalogError."""
@@ -131,9 +131,7 @@ class _Simulation:
         self.view = replace(self.view, deleting=self.view.deleting | frozenset(plan.backups))
         wals: list[str] = []
         for backup_id in plan.backups:
-            unneeded = find_unneeded(self._catalog, gather_needs(self.view, [backup_id]))
-            wals += [name for name in unneeded if name not in self._removed]
-            self._removed.update(unneeded)
+            wals += self._archive.take(gather_needs(self.view, [backup_id]))
             self.view = without(self.view, [backup_id])
         self._deletions.append(
             PlannedDeletion(plan.target, tuple(plan.backups), size, tuple(sorted(wals)), plan.warnings, "", resumed)

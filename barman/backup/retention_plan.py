@@ -44,9 +44,9 @@ class RetentionRules:
 
     def obsolete(self, view: CatalogView) -> list[BackupId]:
         """What may go by the policy, oldest first; orphans are not among them."""
-        statuses = self.report(view)
-        orphans = frozenset(self.find_orphans(view.backups.values()))
-        return [i for i in sorted(statuses) if statuses[i] == RetentionStatus.OBSOLETE and i not in orphans]
+        found = [i for i, status in self.report(view).items() if status == RetentionStatus.OBSOLETE]
+        orphans = frozenset(self.find_orphans(view.backups[i] for i in found))
+        return sorted(i for i in found if i not in orphans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +95,18 @@ class RetentionStep:
         return self.blocked_by is None and not self.plan.refusals
 
 
-def retention_steps(read_view: Callable[[], CatalogView], rules: RetentionRules) -> Iterator[RetentionStep]:
-    """The steps of one run. The caller carries out each step that goes, before it asks for the next one."""
-    for backup_id in rules.obsolete(read_view()):
+def retention_steps(
+    read_view: Callable[[], CatalogView], rules: RetentionRules, *, alone: bool = False
+) -> Iterator[RetentionStep]:
+    """The steps of one run. The caller carries out each step that goes, before it asks for the next one.
+
+    `alone` says that nothing else changes the catalog. Then it is judged once: what goes, oldest first, changes nothing
+    for what is newer.
+    """
+    judged = rules.obsolete(read_view())
+    for backup_id in judged:
         view = read_view()
-        obsolete = rules.obsolete(view)
+        obsolete = [i for i in judged if i in view.backups] if alone else rules.obsolete(view)
         if backup_id not in obsolete:
             continue
         plan = plan_deletion(view, backup_id, rules.minimum_redundancy, by_policy=True)

@@ -15,6 +15,7 @@ ever decided by counting files or by looking at neighbours in a list.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable
 
 from barman.catalog.backup_id import BackupId
@@ -103,7 +104,24 @@ def gather_needs(view: CatalogView, gone: Collection[BackupId] = ()) -> WalNeeds
         if not frontier:
             return WalNeeds((), sizes, "no backup tells from where on WAL is needed")
         needs += frontier
-    return WalNeeds(tuple(needs), sizes)
+    return WalNeeds(_without_covered(needs), sizes)
+
+
+def _without_covered(needs: list[Need]) -> tuple[Need, ...]:
+    """Leave out what another need includes: of ten thousand backups the oldest one decides, on most servers."""
+    begins: dict[int, int] = {}
+    for need in needs:
+        if need.end is None and need.begin < begins.get(need.lowest, need.begin + 1):
+            begins[need.lowest] = need.begin
+    found: list[Need] = []
+    for lowest, begin in sorted(begins.items()):
+        if not any(other.begin <= begin for other in found):
+            found.append(Need(lowest, None, begin))
+    endless = tuple(found)
+    for need in needs:
+        if need.end is not None and not any(o.lowest <= need.lowest and o.begin <= need.begin for o in endless):
+            found.append(need)
+    return tuple(found)
 
 
 def plan_expiry(archived: Iterable[str], needs: WalNeeds) -> list[str]:
@@ -115,13 +133,17 @@ def plan_expiry(archived: Iterable[str], needs: WalNeeds) -> list[str]:
 
 def need_of(info: BackupInfo, keep: str | None) -> Need | None:
     """What one backup needs; None if its record does not tell."""
-    size = info.xlog_segment_size
-    begin = _segment(info.begin_wal)
+    return _need(info.begin_wal, info.end_wal if keep == _STANDALONE else None, info.xlog_segment_size)
+
+
+@functools.lru_cache(maxsize=1 << 15)
+def _need(begin_wal: str | None, end_wal: str | None, size: int) -> Need | None:
+    """From a segment on, or to another one. Remembered: a plan of many deletions asks of each backup before each."""
+    begin, end = _segment(begin_wal), _segment(end_wal)
     if begin is None or size <= 0:
         return None
     start = begin.start(size).value
-    end = _segment(info.end_wal)
-    if keep == _STANDALONE and end is not None:
+    if end is not None:
         return Need(begin.timeline, max(begin.timeline, end.timeline), start, end.start(size).value)
     return Need(begin.timeline, None, start)
 

@@ -62,15 +62,47 @@ def remove_unneeded_wals(
     return names
 
 
-def find_unneeded(catalog: Catalog, needs: WalNeeds) -> list[str]:
-    """The archived files that nothing needs. Asks the directories alone, so that not even a cache is written."""
+class Expiry:
+    """The archive as deletions in a row leave it, without carrying them out.
 
-    def archived() -> Iterator[str]:
-        for timeline in catalog.wals.timelines():
-            first = f"{timeline:08X}"
-            yield from catalog.wals.names(first, needs.first_sure(timeline) or f"{first}~", timeline=timeline)
+    Asks the directories alone, so that not even a cache is written; each name is read once, when it may be removable.
+    """
 
-    return plan_expiry(archived(), needs)
+    def __init__(self, catalog: Catalog) -> None:
+        self._wals = catalog.wals
+        self._names: dict[int, _Reading] | None = None
+        self._still_needed: list[str] = []
+
+    def take(self, needs: WalNeeds) -> list[str]:
+        """Take away, and return, the archived files that nothing needs."""
+        if needs.unknown is not None:
+            return []
+        if self._names is None:
+            found = self._wals.timelines()
+            self._names = {timeline: _Reading(self._wals.names(timeline=timeline)) for timeline in found}
+        for timeline, reading in self._names.items():
+            self._still_needed += reading.up_to(needs.first_sure(timeline))
+        unneeded = plan_expiry(self._still_needed, needs)
+        gone = frozenset(unneeded)
+        self._still_needed = [name for name in self._still_needed if name not in gone]
+        return unneeded
+
+
+class _Reading:
+    """Names in ascending order, read as far as somebody has asked."""
+
+    def __init__(self, names: Iterator[str]) -> None:
+        self._names = names
+        self._next: str | None = None
+
+    def up_to(self, last: str | None) -> Iterator[str]:
+        """Yield the names from where the last call ended, up to `last` (all of them without one)."""
+        while (name := self._next or next(self._names, None)) is not None:
+            self._next = name
+            if last is not None and name > last:
+                return
+            self._next = None
+            yield name
 
 
 def permit_removal(catalog: Catalog, view: CatalogView, gone: Collection[BackupId], hooks: Hooks) -> list[str]:

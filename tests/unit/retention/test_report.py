@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from barman.backup.retention_plan import RetentionRules, retention_steps, without
 from barman.catalog.view import CatalogView
 from barman.retention.policy import RecoveryWindow, Redundancy
 from barman.retention.report import report
@@ -244,3 +245,20 @@ def test_whatever_the_policy_enough_good_backups_stay(catalog, policy, minimum):
             and found[info.backup_id] != "-"
         ):
             assert found[info.parent_backup_id] != "OBSOLETE", "a parent never goes before its child"
+
+
+@settings(max_examples=150)
+@given(catalogs(), POLICIES, st.integers(0, 5))
+def test_what_goes_changes_nothing_for_what_is_judged_after_it(catalog, policy, minimum):
+    """So a dry run need not judge ten thousand backups anew before each of a thousand steps."""
+    infos, keep, broken = catalog
+    rules = RetentionRules(policy, minimum, NOW, lambda _: [])
+
+    def steps(*, alone):
+        current = [view_of(infos, keep, broken)]
+        for step in retention_steps(lambda: current[0], rules, alone=alone):
+            yield step
+            if step.goes:
+                current[0] = without(current[0], step.plan.backups)
+
+    assert list(steps(alone=True)) == list(steps(alone=False))

@@ -178,9 +178,12 @@ def test_years_of_runs_lose_nothing_that_a_tier_wants(tiers, policy, pauses):
         rules = RetentionRules(policy, 0, now, lambda _: [], tuple(tiers))
         view = with_tiers(view, plan_tiers(view, rules))
         current = [view]
+        announced = [step.backup_id for step in retention_steps(lambda seen=view: seen, rules, alone=True)]
         for step in retention_steps(lambda seen=current: seen[0], rules):
             assert step.goes
+            assert step.backup_id == announced.pop(0)
             current[0] = without(current[0], step.plan.backups)
+        assert not announced
         view = current[0]
         left = set(view.backups)
         assert {f"{kept:%Y%m%d}T030000" for kept in oracle(taken, tiers)} <= left
