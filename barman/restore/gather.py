@@ -13,7 +13,7 @@ from barman.postgres.backup_manifest import BackupManifest, read
 from barman.postgres.timeline import TimelineHistory
 from barman.postgres.wal_name import BackupLabelName, HistoryName, PartialSegment, WalSegment, parse_wal_name
 from barman.restore.facts import ArchiveFacts, BackupFacts, Damage, SourceTree, WalFacts
-from barman.restore.partial import gather_partials, wants_partial, with_partials
+from barman.restore.partial import gather_partials, look_at_queues, wants_partial, with_partials
 from barman.restore.unpack import gather_archives
 from barman.restore.wals import WalArchive, run_ends
 from barman.typing import TYPE_CHECKING
@@ -51,9 +51,7 @@ def read_histories(store: WalStore) -> tuple[dict[int, TimelineHistory], list[st
     return histories, notes
 
 
-def gather_archive(
-    catalog: Catalog, info: BackupInfo, request: RestoreRequest, custom: CustomFilters | None
-) -> ArchiveFacts:
+def gather_archive(catalog: Catalog, info: BackupInfo, request: RestoreRequest) -> ArchiveFacts:
     """Look at the WAL from the beginning of a backup on, along its timeline and all that came from it."""
     store, size = catalog.wals, info.xlog_segment_size
     histories, notes = read_histories(store)
@@ -62,6 +60,7 @@ def gather_archive(
     histories.setdefault(own, TimelineHistory(own))
     begin = WalSegment.parse(info.begin_wal) if info.begin_wal else WalSegment(own, 0, 0)
     collected = _Collected(size)
+    queues = look_at_queues(catalog.layout)
     for timeline, history in sorted(histories.items()):
         if history.is_ancestor(own):
             collected.take(store.names(begin.on_timeline(timeline).name, timeline=timeline))
@@ -82,7 +81,7 @@ def gather_archive(
     )
     partials: dict[WalSegment, PartialFacts] = {}
     if wants_partial(request):
-        partials, left_out = gather_partials(catalog.layout, archive, collected.partial_names, info, custom, request)
+        partials, left_out = gather_partials(catalog, archive, collected.partial_names, queues, info, request)
         archive = with_partials(archive, partials)
         notes += left_out
     names = tuple(HistoryName(timeline).name for timeline in store.history_timelines())

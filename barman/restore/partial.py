@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from barman.catalog.backup_info import BackupInfo
+    from barman.catalog.catalog import Catalog
     from barman.catalog.layout import Layout
     from barman.compression.codec import CustomFilters
     from barman.postgres.lsn import Lsn
@@ -47,6 +48,20 @@ class PartialFacts:
         return PartialSegment(self.segment).name
 
 
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """What is being received, and which finished segments wait to be archived."""
+
+    received: tuple[Unfinished, ...] = ()
+    waiting: frozenset[WalSegment] = frozenset()
+
+
+def look_at_queues(layout: Layout) -> Queues:
+    """Look into the queues: before the archive, so that a segment which moves on meanwhile is seen once at least."""
+    received = find_received(layout)
+    return Queues(tuple(received), frozenset(find_waiting(layout)))
+
+
 def wants_partial(request: RestoreRequest) -> bool:
     """Tell whether a restore looks at unfinished segments at all.
 
@@ -56,11 +71,11 @@ def wants_partial(request: RestoreRequest) -> bool:
 
 
 def gather_partials(
-    layout: Layout,
+    catalog: Catalog,
     archive: WalArchive,
     archived: Iterable[str],
+    queues: Queues,
     info: BackupInfo,
-    custom: CustomFilters | None,
     request: RestoreRequest,
 ) -> tuple[dict[WalSegment, PartialFacts], list[str]]:
     """Return the unfinished segments after the newest finished one of their timeline, and notes about those left out.
@@ -69,11 +84,12 @@ def gather_partials(
     and cannot be used is kept, so that the restore is refused.
     """
     size = info.xlog_segment_size
+    layout, custom = catalog.layout, catalog.filters()
     own = info.timeline or 1
     begin = WalSegment.parse(info.begin_wal).number(size) if info.begin_wal else 0
     candidates = {item.name: item for item in _archived(layout, archived)}
-    candidates.update((item.name, item) for item in find_received(layout))
-    waiting = find_waiting(layout)
+    candidates.update((item.name, item) for item in queues.received)
+    waiting = queues.waiting
     found: dict[WalSegment, PartialFacts] = {}
     notes = []
     for name, item in sorted(candidates.items()):

@@ -223,7 +223,7 @@ def make_plan(
         if around.remote is not None:
             unpack_stage = stage_below(around.remote.transfer.staging)
             refusals += judge_stage(backup, around.remote.transfer.staging)
-    archive = gather_archive(catalog, backup.info, request, around.custom)
+    archive = gather_archive(catalog, backup.info, request)
     wal_plan = plan_wal(request, backup.info, target, archive.archive, timestamp())
     files: tuple[WalDelivery, ...] = ()
     if wal_plan.chain is not None and not request.get_wal:

@@ -40,7 +40,7 @@ class Repository:
         return write_segment(directory, found, segment_size=MB, **{"system_id": int(SYSTEM_ID), **options})
 
     def gather(self, **options):
-        facts = gather_archive(self.catalog, INFO, RestoreRequest("latest", "/dest", **options), None)
+        facts = gather_archive(self.catalog, INFO, RestoreRequest("latest", "/dest", **options))
         return {item.name: item for item in facts.partials.values()}, facts.notes
 
 
