@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 _SECOND = 1_000_000_000
 _LINKERS = 4
+SILENCE_SECONDS = 1800
+"""A connection on which nothing moves for so long is dead: while it is waited for, nothing else is copied."""
 _TETHER = os.path.join(os.path.dirname(os.path.abspath(_wal_package)), "tether.py")
 
 
@@ -275,6 +277,8 @@ class Mirror:
                 inplace=inplace and loan is None,
                 compress=self._compress,
                 bandwidth_limit=self._limit,
+                # Both sides may compute checksums for longer than that without a word.
+                silence_seconds=0 if checksum else SILENCE_SECONDS,
                 label=f"files of '{self._tree.source}' ({label})",
             )
 

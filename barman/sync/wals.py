@@ -21,7 +21,7 @@ from barman.fs import durable
 from barman.fs.tree import walk
 from barman.postgres.wal_name import hash_directory, is_segment_name
 from barman.server.filters import configured_filters
-from barman.sync.mirror import pool_options
+from barman.sync.mirror import SILENCE_SECONDS, pool_options
 from barman.sync.plan import plan_wals
 from barman.sync.state import WALS, SyncPosition, note_failure, note_success, read_primary, read_record, write_position
 from barman.transport.rsync import RsyncJob
@@ -83,7 +83,8 @@ def advance(layout: Layout, primary: SyncInfo) -> None:
     It was offered for the backups that were here when the primary was asked: others may need older WAL.
     """
     if primary.last_name:
-        position = SyncPosition(primary.last_name, primary.last_position)
+        # With 0 the original could not go on (D11); 1 is within the first line, and finds no other.
+        position = SyncPosition(primary.last_name, max(primary.last_position, 1))
         write_position(layout, position, read_record(layout).asked_for)
     note_success(layout, WALS)
 
@@ -250,6 +251,7 @@ class _Run:
             inplace=False,
             compress=config.network_compression,
             bandwidth_limit=config.bandwidth_limit or None,
+            silence_seconds=SILENCE_SECONDS,
             extra=(f"--partial-dir={_PARTS}",),
             label=f"WAL of server {self._server.name}",
         )
