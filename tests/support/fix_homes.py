@@ -32,27 +32,29 @@ from barman.catalog.catalog import Catalog
 from barman.catalog.wal_file import WalFile
 from barman.postgres.wal_name import WalSegment
 from tests.support.catalog_builder import SYSTEM_ID, add_backup, make_catalog, write
-from tests.support.fix_postgres import REPOSITORY, Cluster, Completed, wait_until
+from tests.support.fix_postgres import REPOSITORY, Cluster, ClusterFactory, Completed, wait_until
 from tests.support.fix_sshd import USER, Sshd, SshdFactory
 from tests.support.fix_upstream import find_upstream
 from tests.support.wal_builder import MB, segment_bytes
 
 _RUNS_AS_ROOT = os.geteuid() == 0
 _LASTING = ("receive-wal", "pg_receivewal", "pg_receivexlog")
+_MEMORY = "/dev/shm"
 OURS, ORIGINAL = "ours", "original"
 
 
 class Home:
     """One backup host."""
 
-    def __init__(self, directory: Path, name: str, sshd: Sshd, program: str) -> None:
+    def __init__(self, directory: Path, disk: Path, name: str, sshd: Sshd, program: str) -> None:
         self.name = name
         self.directory = directory / name
-        self.home = self.directory / "barman"
+        self.disk = disk / f"{name}-disk"
+        self.home = self.disk / "barman"
         self.bin = self.directory / "bin"
         self.config_file = self.directory / ".barman.conf"
         self.log_file = self.directory / "barman.log"
-        for path in (self.directory, self.home, self.bin):
+        for path in (self.directory, self.disk, self.home, self.bin):
             path.mkdir()
             _give(path)
         self.globals: dict[str, str] = {
@@ -109,7 +111,7 @@ class Home:
 
     def follow(self, primary: Home, name: str, **options: str) -> None:
         """Make a server a passive node of the one with the same name in another home."""
-        self.add_server(name, primary_ssh_command=primary.ssh, **options)
+        self.add_server(name, None, primary_ssh_command=primary.ssh, **options)
 
     def write(self) -> None:
         """Write the configuration."""
@@ -227,6 +229,12 @@ class Home:
             catalog.xlogdb.append([WalFile(name, len(content), os.stat(path).st_mtime)])
         self.give()
 
+    def put_incoming(self, server: str, number: int) -> None:
+        """Let a sound segment of 1 MB arrive, as archive_command does."""
+        name = WalSegment.numbered(number, 1, MB).name
+        write(str(self.path(server, "incoming", name)), segment_bytes(name, system_id=int(SYSTEM_ID)))
+        self.give()
+
     def put_backup(self, server: str, backup_id: str, begin: int, *, size: int = 40_000, **changes: Any) -> None:
         """A backup that nobody could start, with `size` bytes of its own; segment `begin` is all that it needs."""
         catalog = self.catalog(server)
@@ -282,14 +290,15 @@ class Homes:
 
     def __init__(self, servers: SshdFactory) -> None:
         # Outside tmp_path, which other users cannot enter.
-        self.directory = Path(tempfile.mkdtemp(prefix="bhomes-", dir="/tmp"))
-        self.directory.chmod(0o755)
+        self.directory = _make_directory("/tmp")
+        # Thousands of files are made durable, for every home again; that they are is tested elsewhere.
+        self._disk = _make_directory(_MEMORY) if _has_room(_MEMORY) else self.directory
         self.sshd = servers.create()
         self._homes: list[Home] = []
 
     def create(self, name: str, program: str = OURS) -> Home:
         """A home whose `barman` is ours or the original."""
-        home = Home(self.directory, name, self.sshd, program)
+        home = Home(self.directory, self._disk, name, self.sshd, program)
         self._homes.append(home)
         return home
 
@@ -297,7 +306,61 @@ class Homes:
         """End everything, and remove it."""
         for home in self._homes:
             home.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        for directory in (self.directory, self._disk):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+class ActiveServer:
+    """The server `pg` of a home, with a PostgreSQL that archives segments of 1 MB, a tablespace and a ledger."""
+
+    def __init__(self, home: Home, factory: ClusterFactory, version: str, **settings: str) -> None:
+        self.home = home
+        self._factory = factory
+        self.incoming = home.path("pg", "incoming")
+        self.incoming.mkdir(parents=True)
+        home.give()
+        arrival = f"{self.incoming}/.%f.tmp"
+        archiving = {"archive_mode": "on", "archive_command": f"cp %p {arrival} && mv {arrival} {self.incoming}/%f"}
+        self.pg = factory.create(version, segment_mb=1, settings={**archiving, **settings})
+        place = factory.scratch() / "space"
+        place.mkdir()
+        _give(place)
+        self.pg.sql(f"CREATE TABLESPACE space LOCATION '{place}'")
+        self.pg.sql("CREATE TABLE elsewhere TABLESPACE space AS SELECT generate_series(1, 1000) AS n")
+        self.pg.create_ledger()
+
+    def configure(self, program: str = OURS, **options: str) -> None:
+        """Who is `barman` here from now on, and with which options."""
+        self.home.use(program)
+        self.home.add_server("pg", self.pg, immediate_checkpoint="true", **options)
+
+    def back_up(self, *arguments: str) -> str:
+        """Add to the ledger, take a backup, and return its id."""
+        self.pg.insert(2, "before a backup")
+        known = self.home.backups("pg")
+        self.home.run("backup", "pg", "--wait", *arguments).ok()
+        (added,) = self.home.backups("pg").keys() - known.keys()
+        assert self.home.backups("pg")[added] == "DONE"
+        return added
+
+    def archive(self, note: str = "row") -> str:
+        """Add to the ledger, and archive the segment."""
+        self.pg.insert(1, note)
+        name = self.pg.switch_wal()
+        wait_until((self.incoming / name).exists, f"{name} arrives")
+        self.home.run("archive-wal", "pg").ok()
+        return name
+
+    def recovered(self, home: Home, backup: str) -> list[tuple[int, str]]:
+        """Restore a backup in a home, to the last row, start it, look into the tablespace, and return its ledger."""
+        destination, place = home.disk / "restored", home.disk / "space"
+        home.run("restore", "pg", backup, str(destination), "--tablespace", f"space:{place}").ok()
+        cluster = self._factory.adopt(self.pg.version, destination)
+        wait_until(lambda: not cluster.value("SELECT pg_is_in_recovery()"), "the recovery ends")
+        assert cluster.value("SELECT sum(n) FROM elsewhere") == 500500
+        rows = cluster.ledger()
+        cluster.stop("immediate")
+        return rows
 
 
 def tree(root: Path) -> dict[str, str]:
@@ -332,6 +395,16 @@ def _running(mark: bytes) -> Iterator[tuple[int, str]]:
             continue
         if mark in environment and line:
             yield int(entry), line
+
+
+def _make_directory(place: str) -> Path:
+    directory = Path(tempfile.mkdtemp(prefix="bhomes-", dir=place))
+    directory.chmod(0o755)
+    return directory
+
+
+def _has_room(place: str) -> bool:
+    return os.access(place, os.W_OK | os.X_OK) and shutil.disk_usage(place).free > 2 << 30
 
 
 def _signal(pid: int, number: int) -> None:
