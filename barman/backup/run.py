@@ -16,7 +16,7 @@ from barman.backup.executor import BackupExecutor, BackupOutcome, executor_for
 from barman.backup.finish import complete_backup, purge_before_first
 from barman.backup.inventory import check_against_manifest, take_inventory
 from barman.backup.record import RunningRecord, change_record, failure_text
-from barman.backup.standby import timelines_differ, warn_of_roles
+from barman.backup.standby import prepare_standby, timelines_differ
 from barman.catalog.backup_id import new_backup_id
 from barman.catalog.backup_info import BackupInfo, BackupStatus, Tablespace
 from barman.catalog.identity import Identity
@@ -96,7 +96,7 @@ def _run_locked(server: Server, executor: BackupExecutor, request: BackupRequest
             server.close()
             facts = read_facts(server.postgres, with_size=True)
             plan = executor.plan(request, facts, view)
-        warn_of_roles(server, facts, reporter)
+        prepare_standby(server, facts, reporter)
         closed = _take(server, executor, plan, facts, record, reporter).closed
     except BaseException as error:  # noqa: BLE001  signals too: the record must say how the backup ended
         _fail(record, error, reporter)

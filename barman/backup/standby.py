@@ -5,15 +5,17 @@ A standby cannot close a WAL segment: the one that the backup ends in is complet
 
 from __future__ import annotations
 
+import os
 import threading
 
 from barman.backup.record import first_line
-from barman.clock import monotonic
+from barman.clock import Deadline, monotonic
 from barman.errors import BackupError, BarmanError, PostgresError
 from barman.logs import Log
 from barman.postgres.backup_label import parse_backup_label
-from barman.postgres.control_functions import checkpoint, switch_wal
+from barman.postgres.control_functions import checkpoint, current_position, switch_wal
 from barman.postgres.facts import fetch_standby_state
+from barman.postgres.wal_name import WalSegment, is_segment_name
 from barman.timestamps import format_ctime
 from barman.typing import TYPE_CHECKING
 from barman.wal.primary import IGNORED, switching_connection
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from barman.catalog.backup_info import BackupInfo
-    from barman.postgres.facts import ServerFacts
+    from barman.postgres.facts import ServerFacts, StandbyState
     from barman.report import Reporter
     from barman.server.server import Server
 
@@ -30,6 +32,8 @@ RETRY_SECONDS = 10.0
 """How often a switch of the primary that failed is tried again."""
 
 _FIRST_SECONDS = 1.0
+_REPLAY_SECONDS = 60.0
+_POLL_SECONDS = 0.1
 _LEAVE_SECONDS = 1.0
 _LOG = Log(__name__)
 
@@ -42,19 +46,66 @@ def is_of_standby(info: BackupInfo) -> bool:
         return False
 
 
-def warn_of_roles(server: Server, facts: ServerFacts, reporter: Reporter) -> None:
-    """Say what the operator should know before the copy: the standby is none, or does not follow its primary."""
+def prepare_standby(server: Server, facts: ServerFacts, reporter: Reporter) -> None:
+    """Say what the operator should know before the copy, and let the standby have a restartpoint to begin at.
+
+    A backup of a standby begins at its last restartpoint. Where that lies before all WAL that has come here, or on a
+    timeline that the standby has left, the backup would be none: then the primary is asked for a checkpoint.
+    """
     if not facts.in_recovery:
         if server.config.primary_conninfo:
             reporter.warning(IGNORED)
         return
     state = fetch_standby_state(server.postgres)
+    if state is None:
+        return
     if state.paused:
         moment = f", of {format_ctime(state.last_commit)}" if state.last_commit is not None else ""
         reporter.warning(
             f"replay is paused on the standby ({server.postgres.target}): the backup holds the state it stopped at"
             f"{moment}. 'SELECT pg_wal_replay_resume()' on the standby lets it go on"
         )
+        return
+    reason = _unfit_restartpoint(server, state, facts.segment_size)
+    if reason and server.config.primary_conninfo:
+        reporter.info(f"The last restartpoint of the standby is {reason}: asking the primary for a checkpoint")
+        try:
+            _make_restartpoint(server)
+        except PostgresError as error:
+            reporter.warning(f"the primary cannot be asked for a checkpoint: {explain(error)}")
+
+
+def _unfit_restartpoint(server: Server, state: StandbyState, segment_size: int) -> str:
+    """Return why a backup that begins there would be none; "" when it is fit."""
+    if state.redo_timeline != state.timeline:
+        return f"on timeline {state.redo_timeline}, and it follows timeline {state.timeline}"
+    layout = server.catalog.layout
+    begin = WalSegment.containing(state.redo, state.redo_timeline, segment_size).name
+    archived = next(filter(is_segment_name, server.catalog.wals.names(timeline=state.redo_timeline)), None)
+    queued = [
+        name.removesuffix(".partial")
+        for directory in (layout.streaming_directory, layout.incoming_directory)
+        for name in os.listdir(directory)
+    ]
+    here = [name for name in (archived, *queued) if name is not None and is_segment_name(name)]
+    return "" if here and min(here) <= begin else f"in {begin}, which lies before all WAL that has arrived here"
+
+
+def _make_restartpoint(server: Server) -> None:
+    """Let the primary make a checkpoint, and wait until the standby could follow it. Raises PostgresError."""
+    primary = switching_connection(server)
+    if primary is server.postgres:
+        return  # promoted just now: it has begun with one
+    checkpoint(primary)
+    written = current_position(primary).lsn
+    deadline = Deadline(_REPLAY_SECONDS)
+    while written is not None:
+        replayed = current_position(server.postgres).lsn
+        if replayed is not None and replayed >= written:
+            return
+        if deadline.expired:
+            raise PostgresError(f"the standby has replayed {replayed}, and not {written} within {_REPLAY_SECONDS:g} s")
+        deadline.sleep(_POLL_SECONDS)
 
 
 def close_last_segment(server: Server) -> bool:
@@ -67,10 +118,15 @@ def close_last_segment(server: Server) -> bool:
 
 def timelines_differ(begin: int, end: int, *, in_recovery: bool) -> BackupError:
     """Return the reason why a backup with a change of timeline in it is no backup."""
-    what = "the timeline changed under the standby" if in_recovery else "the server was promoted"
+    if in_recovery:
+        return BackupError(
+            f"the standby has followed another timeline: the backup began on timeline {begin}, at the last "
+            f"restartpoint, and ended on timeline {end}",
+            hint="Run CHECKPOINT on the primary, and take another backup.",
+        )
     return BackupError(
-        f"{what} during the backup: it began on timeline {begin} and ended on timeline {end}",
-        hint=f"Take another backup; if it begins on timeline {begin} as well, run CHECKPOINT on the primary first.",
+        f"the server was promoted during the backup: it began on timeline {begin} and ended on timeline {end}",
+        hint="Take another backup.",
     )
 
 
@@ -148,7 +204,7 @@ class PrimaryHelper:
             return
         self._told.add(error.message)
         self._reporter.warning(
-            f"cannot switch WAL on the primary, which is tried every {RETRY_SECONDS:g} seconds: {error.message}"
+            f"cannot switch WAL on the primary, which is tried every {RETRY_SECONDS:g} seconds: {explain(error)}"
         )
 
 

@@ -207,22 +207,35 @@ def fetch_in_recovery(connection: PostgresConnection) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class StandbyState:
-    """How a standby replays: whether somebody paused it, and the last commit that it has replayed, by its clock."""
+    """How a standby replays.
+
+    `paused`: somebody paused it. `last_commit`: of what it has replayed, by the clock of the primary. A backup begins
+    at `redo` of its last restartpoint, on `redo_timeline`, and ends on `timeline`, the one that it receives now.
+    """
 
     paused: bool
     last_commit: datetime | None
+    redo: Lsn
+    redo_timeline: int
+    timeline: int
 
 
-def fetch_standby_state(connection: PostgresConnection) -> StandbyState:
-    """Ask a standby how it replays: one round trip. A primary is not paused."""
+def fetch_standby_state(connection: PostgresConnection) -> StandbyState | None:
+    """Ask a standby how it replays: one round trip. None for a primary."""
     if connection.server_version < PgVersion(100000):
-        paused = "pg_is_xlog_replay_paused()"
+        paused, redo = "pg_is_xlog_replay_paused()", "redo_location"
     else:
-        paused = "pg_is_wal_replay_paused()"
+        paused, redo = "pg_is_wal_replay_paused()", "redo_lsn"
+    # CASE keeps a primary from calling what only a standby can.
     row = connection.query(
-        f"SELECT CASE WHEN pg_is_in_recovery() THEN {paused} ELSE false END, pg_last_xact_replay_timestamp()"
+        f"SELECT CASE WHEN pg_is_in_recovery() THEN {paused} END, pg_last_xact_replay_timestamp(),"
+        # The minimum recovery point, and its timeline, stay behind what is replayed until a page is written.
+        f" {redo}::text, timeline_id, greatest(timeline_id, (SELECT received_tli FROM pg_stat_wal_receiver),"
+        " (SELECT min_recovery_end_timeline FROM pg_control_recovery())) FROM pg_control_checkpoint()"
     )[0]
-    return StandbyState(*row)
+    if row[0] is None:
+        return None
+    return StandbyState(row[0], row[1], Lsn.parse(row[2]), int(row[3]), int(row[4]))
 
 
 def fetch_timeline(connection: PostgresConnection) -> int:

@@ -136,6 +136,9 @@ def test_a_promotion_in_the_middle_fails_the_backup_naming_both_timelines(
     method: str, primary: Cluster, barman_home: BarmanHome, pg_factory: ClusterFactory, tmp_path: Path
 ) -> None:
     home, standby = barman_home, pg_factory.standby_of(primary)
+    follower = pg_factory.standby_of(standby) if method == "local-rsync" else None
+    # Much for the first checkpoint after the promotion to write: it takes a while.
+    primary.sql("CREATE TABLE ballast AS SELECT repeat('x', 1000) FROM generate_series(1, 10000)")
     name = {"local-rsync": "rsync", "postgres": "pg_basebackup"}[method]
     real = shutil.which("rsync") if method == "local-rsync" else standby.program(name)
     slow = tmp_path / "slow"
@@ -155,6 +158,7 @@ def test_a_promotion_in_the_middle_fails_the_backup_naming_both_timelines(
     else:
         wait_until((tmp_path / "begun").exists, "the copy begins")
     standby.promote()
+    standby.insert(1, "on the new timeline")
     (tmp_path / "go").touch()
     _, err = running.communicate(timeout=60)
     assert running.returncode == 1
@@ -164,3 +168,12 @@ def test_a_promotion_in_the_middle_fails_the_backup_naming_both_timelines(
     assert reason in failed
     assert "Status                 : FAILED" in failed
     assert os.listdir(home.path("main", "base")) == [next(iter(home.path("main", "base").iterdir())).name], "no retry"
+
+    # A standby of the promoted server has followed it, and has no restartpoint yet but one of the old timeline.
+    if follower is not None:
+        wait_until(lambda: follower.ledger() == standby.ledger(), "it has followed")
+        home.add_server("main", follower, primary_conninfo=standby.conninfo, **OPTIONS)
+        home.run("backup", "main", "--immediate-checkpoint", "--wait").ok()
+        newest = max(home.path("main", "base").iterdir())
+        assert "timeline=2" in (newest / "backup.info").read_text().splitlines()
+        assert statuses(home)[0] == "DONE"

@@ -81,15 +81,16 @@ def test_the_entry_follows_the_new_timeline(
             "streaming_conninfo": hosts("streaming_barman", "primary", *both),
         }
     home.add_server("main", primary, **options)
-    home.run("cron").ok()
-    wait_until(lambda: receives_from(home, primary), "the receiver is connected")
-    primary.sql("CHECKPOINT")
+    # A fresh server, whose standby has made its last restartpoint long before the receiver comes.
+    primary.switch_wal()
+    primary.insert(1, "before the receiver")
     position = primary.current_lsn()
     wait_until(
         lambda: standby.value("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", (position,)), "the standby has it all"
     )
-    home.run("backup", "main", "--immediate-checkpoint", "--wait", "--wait-timeout", "60").ok()
+    done = home.run("backup", "main", "--immediate-checkpoint", "--wait", "--wait-timeout", "60").ok()
     old = newest_backup(home)
+    assert ("before all WAL that has arrived here: asking the primary for a checkpoint" in done.out) is ahead
     assert failed_checks(home) == []
     label = home.run("show-backup", "main", old).ok().out
     assert "Status                 : DONE" in label
