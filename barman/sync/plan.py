@@ -6,20 +6,22 @@ arrived late on an old timeline is as good as the newest.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping
-from datetime import datetime
-
 from barman.catalog.backup_id import BackupId
 from barman.catalog.backup_info import BackupInfo, BackupStatus
-from barman.catalog.view import CatalogView
-from barman.catalog.wal_file import WalFile
-from barman.retention.policy import RetentionPolicy
 from barman.retention.report import RetentionStatus, report
-from barman.retention.tiers import Tier
-from barman.sync.protocol import SyncInfo
-from barman.typing import Final
+from barman.typing import TYPE_CHECKING, Final
 from barman.values import dataclass, replace
 from barman.wal.expire import gather_needs
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from barman.catalog.view import CatalogView
+    from barman.catalog.wal_file import WalFile
+    from barman.retention.policy import RetentionPolicy
+    from barman.retention.tiers import Tier
+    from barman.sync.protocol import SyncInfo
 
 
 class Action:
@@ -183,7 +185,7 @@ def _difference(theirs: BackupInfo, ours: BackupInfo) -> str:
         there, here = getattr(theirs, key), getattr(ours, key)
         if there is None or here is None:
             continue
-        if isinstance(there, datetime):
+        if key == "begin_time":
             # A record that was copied by way of the text form has whole seconds.
             if abs((there - here).total_seconds()) < 1:
                 continue

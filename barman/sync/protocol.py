@@ -1,4 +1,4 @@
-"""`sync-info`, the document by which a passive node learns what its primary has: how it is read.
+"""`sync-info`, the document by which a passive node learns what its primary has: how it is read. Pure.
 
 What is read here comes from another host. Names, ids and paths are parsed before anybody makes a path, an argument or
 a line of an index of them; whatever is hostile or damaged raises SyncError, and nothing of the document is used.
@@ -20,11 +20,8 @@ from barman.catalog.backup_info import BackupInfo
 from barman.catalog.wal_file import WalFile
 from barman.errors import CorruptRecord, SyncError
 from barman.postgres.wal_name import is_wal_name
-from barman.sync.answer import answer
 from barman.typing import Any, Final
 from barman.values import dataclass, field
-
-__all__ = ["SyncInfo", "answer", "find_document", "parse"]
 
 MAX_DOCUMENT: Final = 1 << 30
 _MAX_NUMBER: Final = 1 << 63

@@ -61,6 +61,8 @@ PURE = [
     "transport/ssh_command.py",
     "restore/select.py",
     "restore/plan.py",
+    "sync/plan.py",
+    "sync/protocol.py",
     "cron/plan.py",
 ]
 EFFECTS = {"os", "subprocess", "shutil", "socket", "psycopg2", "paramiko", "time", "tempfile", "threading"}

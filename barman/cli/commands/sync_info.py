@@ -46,18 +46,20 @@ def run(args: argparse.Namespace, context: Context) -> None:
     pieces = _of_primary(args, context, server) if args.primary else _own(args, context, server)
     # From here on standard output holds the document and nothing else.
     context.reporter.leave_output()
-    _write(pieces)
+    for piece in pieces:
+        sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
 
 
-def _own(args: argparse.Namespace, context: Context, server: Server) -> Iterator[str]:
+def _own(args: argparse.Namespace, context: Context, server: Server) -> Iterator[bytes]:
     from barman.sync.answer import answer
 
     for backup_id, error in server.catalog.snapshot().corrupt.items():
         context.reporter.warning(f"backup {backup_id} is left out: {error.message}")
-    return answer(server, args.last_wal, args.last_position)
+    return (piece.encode() for piece in answer(server, args.last_wal, args.last_position))
 
 
-def _of_primary(args: argparse.Namespace, context: Context, server: Server) -> Iterable[str]:
+def _of_primary(args: argparse.Namespace, context: Context, server: Server) -> Iterable[bytes]:
     from barman.errors import SyncError
     from barman.sync.primary import ask_and_remember
     from barman.sync.state import SyncPosition
@@ -65,14 +67,7 @@ def _of_primary(args: argparse.Namespace, context: Context, server: Server) -> I
     if not server.config.passive_node:
         raise SyncError(f"server {server.name} is not passive")
     position = SyncPosition(args.last_wal, args.last_position or 0) if args.last_wal else None
-    document = ask_and_remember(server, position, context.reporter, exactly=position is not None)
-    return [document.decode("utf-8")]
-
-
-def _write(pieces: Iterable[str]) -> None:
-    for piece in pieces:
-        sys.stdout.write(piece)
-    sys.stdout.flush()
+    return [ask_and_remember(server, position, context.reporter, exactly=position is not None)]
 
 
 def _position(text: str) -> int:
