@@ -13,6 +13,9 @@ One line for each thing; lengths are units of ten pixels, from the upper left co
 FROM and TO are NAME.SIDE, with n, e, s or w for the side, and `+N` or `-N` behind it to leave its middle. An arrow runs
 straight or with one bend or two; `bend=N` puts the middle part of three there. `put=above|below|left|right` is where the
 label stands, `on=N` beside which part of the arrow (else the longest), `shift=X,Y` moves it. A drawing is refused when a text leaves its box, or when things cover each other.
+
+A tool of our own because a picture is then the same on every host and a change of one line changes one place: programs
+that choose the layout move everything with every version.
 """
 
 from __future__ import annotations
