@@ -56,7 +56,11 @@ def prepare_standby(server: Server, facts: ServerFacts, reporter: Reporter) -> N
         if server.config.primary_conninfo:
             reporter.warning(IGNORED)
         return
-    state = fetch_standby_state(server.postgres)
+    try:
+        state = fetch_standby_state(server.postgres)
+    except PostgresError as error:
+        _LOG.warning("cannot ask the standby of server %s how it replays: %s", server.name, error)
+        return
     if state is None:
         return
     if state.paused:

@@ -29,7 +29,7 @@ class ConnectionOptions(OptionSet):
 
     conninfo = option.connection(
         "Connection for backups and monitoring. Required unless the node is passive. `application_name=barman` is "
-        "added when absent."
+        "added when absent. Like the others it may name several hosts, with `target_session_attrs`."
     )
     streaming_conninfo = option.connection(
         "Replication connection, for `pg_basebackup` and `pg_receivewal`.", template="%(conninfo)s"
@@ -42,12 +42,13 @@ class ConnectionOptions(OptionSet):
         "`wal_streaming_conninfo`, then `conninfo`."
     )
     primary_conninfo = option.connection(
-        "Primary of the standby in `conninfo`; used to switch WAL while a standby is backed up."
+        "Primary of the standby in `conninfo`: there WAL is switched, and checkpoints are made for a backup of the "
+        "standby. Ignored, with a warning, when `conninfo` leads to no standby."
     )
     primary_checkpoint_timeout = option.count(
         0,
-        "Backup of a standby: after the WAL switches, wait this long and then force a checkpoint on the primary; "
-        "0 never does.",
+        "Backup of a standby: wait this long for its WAL, and then force a checkpoint and a switch of WAL on the "
+        "primary; 0 never does.",
         SM,
         unit="seconds",
     )
