@@ -4,7 +4,7 @@ One line for each thing; lengths are units of ten pixels, from the upper left co
 
     title TEXT
     size WIDTH HEIGHT
-    zone COLOUR X Y W H TITLE              a host: database, barman, other, off
+    zone COLOUR X Y W H TITLE              a host: database, barman, other
     box NAME X Y W H TITLE [TEXT...]       a program or a server
     store NAME X Y W H TITLE [TEXT...]     files on disk
     arrow KIND FROM TO [WORD=VALUE...] [LABEL...]
@@ -12,7 +12,9 @@ One line for each thing; lengths are units of ten pixels, from the upper left co
 
 FROM and TO are NAME.SIDE, with n, e, s or w for the side, and `+N` or `-N` behind it to leave its middle. An arrow runs
 straight or with one bend or two; `bend=N` puts the middle part of three there. `put=above|below|left|right` is where the
-label stands, `on=N` beside which part of the arrow (else the longest), `shift=X,Y` moves it. A drawing is refused when a text leaves its box, or when things cover each other.
+label stands, `on=N` beside which part of the arrow (else the longest), `shift=X,Y` moves it.
+
+A drawing is refused when a text leaves its box, or when things cover each other.
 
 A tool of our own because a picture is then the same on every host and a change of one line changes one place: programs
 that choose the layout move everything with every version.
@@ -31,7 +33,6 @@ DIRECTORY = Path(__file__).resolve().parent.parent / "docs/explanation/drawings"
 UNIT = 10
 LINE = 15
 ZONES = {"database": ("#eaf2fb", "#7fa6d1"), "barman": ("#ecf6ea", "#83b57c"), "other": ("#fdf3e3", "#d8a95b")}
-ZONES["off"] = ("#f3f3f3", "#a8a8a8")
 KINDS = {
     "wal": ("#1d5fa8", "", "WAL"),
     "backup": ("#2c7a33", "", "base backups"),
