@@ -305,13 +305,11 @@ class _IndexText:
 
     def check_unchanged(self) -> None:
         """Raise SyncError if the text was rewritten in place since it was opened."""
-        if self._descriptor < 0:
+        if not self.last_name:
             return
         with self._locks.xlogdb():
-            unchanged = os.fstat(self._descriptor).st_size >= self._end and (
-                not self.last_name or self._line_at(self.last_offset).split()[:1] == [self.last_name.encode()]
-            )
-        if not unchanged:
+            line = self._line_at(self.last_offset)
+        if line.split()[:1] != [self.last_name.encode()]:
             raise SyncError(f"'{self._path}' was rewritten while it was read", hint="Run the command again.")
 
     def _read(self, start: int) -> Iterator[bytes]:

@@ -105,8 +105,7 @@ class _Judged:
 
 
 def _judge(primary: SyncInfo, local: CatalogView, rules: LocalRules | None) -> _Judged:
-    obsolete = _obsolete(primary, local, rules)
-    return _Judged(obsolete, _whole_chains(primary, local, obsolete))
+    return _Judged(_obsolete(primary, local, rules), _whole_chains(primary, local))
 
 
 def _decide(backup_id: BackupId, primary: SyncInfo, local: CatalogView, judged: _Judged) -> BackupDecision:
@@ -152,8 +151,8 @@ def _after_parent(backup_id: BackupId, primary: SyncInfo, local: CatalogView, wh
     return BackupDecision(backup_id, Action.COPY, after=None if _is_here(parent_id, local) else parent_id)
 
 
-def _whole_chains(primary: SyncInfo, local: CatalogView, obsolete: Container[BackupId]) -> _Chains:
-    """Whether each backup of the primary, and all its parents, are here or will be."""
+def _whole_chains(primary: SyncInfo, local: CatalogView) -> _Chains:
+    """Whether each backup of the primary, and all its parents, are here or can be; a chain is obsolete as a whole."""
     known: _Chains = {}
     for backup_id in primary.backups:
         path: dict[BackupId, None] = {}
@@ -161,7 +160,7 @@ def _whole_chains(primary: SyncInfo, local: CatalogView, obsolete: Container[Bac
         while current is not None and current not in known and current not in path:
             if _is_here(current, local):
                 known[current] = True
-            elif current not in primary.backups or current in obsolete:
+            elif current not in primary.backups:
                 known[current] = False
             else:
                 path[current] = None

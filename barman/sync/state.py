@@ -170,8 +170,8 @@ def note_success(layout: Layout, step: str, **facts: int | float | str | None) -
     """
     known = _read_step(layout, step)
     known.update(facts, at=clock.timestamp())
-    known.pop("error", None)
-    known.pop("error_at", None)
+    for key in ("error", "error_at"):
+        known.pop(key, None)
     _write_step(layout, step, known)
 
 

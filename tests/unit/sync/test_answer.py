@@ -143,6 +143,14 @@ def test_a_position_that_does_not_fit_means_all_names_behind_the_last_one(home, 
     assert "late_wals" not in found
 
 
+def test_a_position_inside_of_a_line_is_none(home):
+    """The index may have been written anew since, by whatever program."""
+    listed(home, *(segment(number) for number in (6, 4, 5, 6, 7)))
+    write(home.catalog.layout.xlogdb, b"zzz" + read_tail(home, 0))
+    found = ask(home, segment(6), 3)
+    assert (names(found), found["resumed"]) == ([segment(7)], False)
+
+
 def test_a_name_outside_of_the_archive_is_refused(home):
     listed(home, *(segment(number) for number in range(4, 9)))
     older, newer = "is older than the first available wal", "is newer than the last available wal"
