@@ -163,7 +163,9 @@ class _Copy:
 
     def _begin(self) -> None:
         self._catalog.ensure_directories()
-        durable.make_directory(self._layout.backup_directory_of(self._theirs.backup_id))
+        directory = self._layout.backup_directory_of(self._theirs.backup_id)
+        durable.make_directory(directory)
+        durable.sweep_temporaries(directory)
         view = self._catalog.snapshot()
         self._save(
             replace(
