@@ -8,6 +8,7 @@ are missing (copies of rsync), lead elsewhere (a repository that was moved), or 
 from __future__ import annotations
 
 import os
+import re
 
 from barman.backup.tar_verify import verify_archives
 from barman.errors import BackupError, CorruptRecord
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     from barman.postgres.programs import Program
     from barman.report import Reporter
     from barman.server.server import Server
+
+
+_VERSION = re.compile(rb'"PostgreSQL-Backup-Manifest-Version":\s*(\d{1,9})')
+_HEAD = 4096
+_SINCE_17 = 2
+"""The version of manifests that PostgreSQL 17 and later write."""
 
 
 def verify_backup(server: Server, info: BackupInfo, reporter: Reporter) -> None:
@@ -56,8 +63,24 @@ def verify_backup(server: Server, info: BackupInfo, reporter: Reporter) -> None:
             "pg_verifybackup not found",
             hint="Install the server package of PostgreSQL 13 or later, or set 'path_prefix' to its directory.",
         )
+    _require_reader_of(manifest, program)
     with server.catalog.locks.backup_id(info.backup_id, shared=True):
         _verify_files(server, info, program, reporter)
+
+
+def _require_reader_of(manifest: str, program: Program) -> None:
+    """Tell a program that is too old for a manifest from a backup that is damaged. Raises BackupError."""
+    try:
+        with open(manifest, "rb") as file:
+            found = _VERSION.search(file.read(_HEAD))
+    except OSError:
+        found = None
+    if found is None or int(found[1]) < _SINCE_17 or program.version.number >= 170000:
+        return  # what is no manifest pg_verifybackup calls so
+    raise BackupError(
+        f"pg_verifybackup {program.version} ('{program.path}') cannot read manifests of version {int(found[1])}",
+        hint="Install the server package of PostgreSQL 17 or later, or set 'path_prefix' to its directory.",
+    )
 
 
 def _verify_files(server: Server, info: BackupInfo, program: Program, reporter: Reporter) -> None:

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from barman.backup.manifest import format_manifest, generate_manifest
+from barman.backup.verify import verify_backup
 from barman.errors import BackupError
 from barman.postgres.backup_manifest import parse, read
+from barman.report import MemoryReporter
 from tests.support.catalog_builder import add_backup, write
+from tests.support.fix_postgres import require_version
 from tests.unit.backup.support import make_server
 
 A = "20260101T000000"
@@ -42,6 +45,21 @@ def test_a_manifest_is_never_replaced(tmp_path: Path) -> None:
     path = generate_manifest(server, info)
     with pytest.raises(BackupError, match=f"File {path} already exists"):
         generate_manifest(server, info)
+
+
+def test_a_program_that_is_too_old_for_a_manifest_does_not_call_the_backup_damaged(tmp_path: Path) -> None:
+    server = make_server(str(tmp_path), path_prefix=require_version("15"))
+    info = add_backup(server.catalog, A, tablespaces=())
+    path = Path(generate_manifest(server, info))
+    reporter = MemoryReporter()
+    verify_backup(server, info, reporter)
+    assert not reporter.failed, reporter.lines
+    path.write_text(path.read_text().replace('Manifest-Version": 1', 'Manifest-Version": 2'))
+    with pytest.raises(
+        BackupError, match=r"pg_verifybackup 15\S* \('.*'\) cannot read manifests of version 2"
+    ) as refused:
+        verify_backup(server, info, MemoryReporter())
+    assert "PostgreSQL 17" in refused.value.hint
 
 
 def test_a_backup_without_files_has_an_empty_manifest() -> None:
