@@ -106,7 +106,9 @@ class Cron:
             reporter.info(describe_overrides(config) or "")
         for task in plan_receiver(observe_receiver(config)):
             if isinstance(task, StopReceiver):
-                if config.streaming_archiver:
+                if config.passive_node:
+                    reporter.info(f"Server {config.name} is a passive node: stopping receive-wal")
+                elif config.streaming_archiver:
                     reporter.info(f"The configuration of server {config.name} has changed: restarting receive-wal")
                 if not _stop(task.pid, reporter):
                     return
