@@ -169,12 +169,13 @@ def _natural(value: object, what: str) -> int:
 
 
 def _object(found: dict[str, Any]) -> object:
-    return _wal(found) if "name" in found and "size" in found and "time" in found else found
+    # Among the statistics of a backup there may be tablespaces that are called like these keys: they have numbers.
+    return _wal(found) if isinstance(found.get("name"), str) and "size" in found and "time" in found else found
 
 
 def _wal(found: dict[str, Any]) -> WalFile:
     name, time = found["name"], found["time"]
-    if not isinstance(name, str) or not is_wal_name(name):
+    if not is_wal_name(name):
         raise SyncError(f"not the name of a WAL file: {name!r:.80}")
     if type(time) not in (int, float) or not math.isfinite(time) or abs(time) >= _MAX_NUMBER:
         raise SyncError(f"WAL file {name}: its time is not a number: {time!r:.80}")

@@ -50,6 +50,17 @@ def test_the_record_that_is_read_can_be_stored_and_read_again():
     assert again.children_backup_ids == (B,)
 
 
+def test_tablespaces_may_be_called_like_the_columns_of_the_index():
+    stats = {"copy_time_per_item": {"name": 0.5, "size": 1.5, "time": 2.5}}
+    assert dict(info(record(A, copy_stats=stats)).backups[A].copy_stats) == stats
+
+
+def test_times_without_a_zone_are_read_as_those_of_this_host():
+    backup = info(record(A, begin_time_iso=None, end_time_iso=None)).backups[A]
+    assert backup.begin_time.replace(tzinfo=None).isoformat() == "2026-11-01T00:00:00"
+    assert backup.end_time.tzinfo is not None
+
+
 @pytest.mark.parametrize(
     ("sent", "read"),
     [
