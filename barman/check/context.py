@@ -116,6 +116,17 @@ class CheckContext:
 
     primary_facts_error = ""
 
+    @property
+    def archiving_facts(self) -> ServerFacts | None:
+        """What the server says whose archiver sends WAL: the primary of a standby that does not archive itself.
+
+        None when it cannot be asked.
+        """
+        facts = self.facts
+        if facts is None or not facts.in_recovery or facts.archive_mode == "always" or not self.config.primary_conninfo:
+            return facts
+        return self.primary_facts
+
     @cached_property
     def index(self) -> WalIndex:
         """The fast view of the WAL index."""

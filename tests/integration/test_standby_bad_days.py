@@ -125,6 +125,11 @@ def test_the_primary_is_asked_carefully_and_left_alone_when_the_backup_ends(
     assert f"is not the one that runs in '{standby.data}' on" in refused.err
     assert f"has port {standby.port}" in refused.err
 
+    # It does not archive itself, and need not: the primary does, and is looked at.
+    standby.stop("immediate")
+    standby.settings["archive_mode"] = "off"
+    standby.start()
+    assert [name for name in failed_checks(home) if "archiv" in name] == []
     standby.stop("immediate")
     standby.settings["hot_standby"] = "off"
     standby.start(wait=False)

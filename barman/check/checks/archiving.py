@@ -85,9 +85,10 @@ def _full_disk(context: CheckContext) -> str:
 @check("archive_mode", applies=_archives)
 def archive_mode(context: CheckContext) -> Outcome | None:
     """PostgreSQL archives at all."""
-    if context.facts is None or context.facts.archive_mode is None:
+    facts = context.archiving_facts
+    if facts is None or facts.archive_mode is None:
         return None
-    if context.facts.archive_mode in ("on", "always"):
+    if facts.archive_mode in ("on", "always"):
         return passed()
     return failed("please set it to 'on' or 'always'")
 
@@ -95,7 +96,8 @@ def archive_mode(context: CheckContext) -> Outcome | None:
 @check("archive_command", applies=_archives)
 def archive_command(context: CheckContext) -> Outcome | None:
     """PostgreSQL has a command, or a library, to archive with."""
-    if context.facts is None or context.facts.archive_mode is None:
+    facts = context.archiving_facts
+    if facts is None or facts.archive_mode is None:
         return None
     return passed() if _has_command(context) else failed("please set it accordingly to documentation")
 
@@ -103,9 +105,10 @@ def archive_command(context: CheckContext) -> Outcome | None:
 @check("continuous archiving", applies=_archives)
 def continuous_archiving(context: CheckContext) -> Outcome | None:
     """The last attempt of PostgreSQL's archiver worked."""
-    if context.facts is None or context.facts.archiver is None or not _has_command(context):
+    facts = context.archiving_facts
+    if facts is None or facts.archiver is None or not _has_command(context):
         return None
-    stats = context.facts.archiver
+    stats = facts.archiver
     if stats.is_archiving:
         return passed()
     if stats.last_failed_wal is None:
@@ -114,7 +117,7 @@ def continuous_archiving(context: CheckContext) -> Outcome | None:
 
 
 def _has_command(context: CheckContext) -> bool:
-    facts = context.facts
+    facts = context.archiving_facts
     if facts is None:
         return False
     command = facts.archive_command or ""

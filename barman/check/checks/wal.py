@@ -158,9 +158,10 @@ def _lost_wal(context: CheckContext, newest: BackupInfo) -> Outcome | None:
     A new backup is not refused: it waits for its own WAL, and once that arrives it is the remedy.
     """
     config = context.config
-    if not config.archiver or not config.active or config.passive_node or context.facts is None:
+    facts = context.archiving_facts
+    if not config.archiver or not config.active or config.passive_node or facts is None:
         return None
-    stats = context.facts.archiver
+    stats = facts.archiver
     name = stats.last_archived_wal if stats else None
     if stats is None or name is None or not is_segment_name(name) or name <= str(newest.end_wal or newest.begin_wal):
         return None
