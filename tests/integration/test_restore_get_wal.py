@@ -53,11 +53,20 @@ def test_a_server_fetches_its_wal(
     wal = pg.switch_wal()
     wait_until((barman_home.path("pg", "incoming") / wal).exists, "the segment arrives")
     rows = pg.ledger()
+    pg.insert(2, "received, and not finished")
+    # A standby gets whole segments only.
+    rows = rows if standby else pg.ledger()
+    name = pg.current_wal()
+    pg.stop("immediate")
+    received = barman_home.path("pg", "streaming", f"{name}.partial")
+    shutil.copy(pg.data / "pg_wal" / name, received)
+    os.chown(received, pg.data.stat().st_uid, -1)
     pg.destroy()
 
     destination = pg_factory.scratch() / "restored"
     options = ("--standby-mode",) if standby else ()
     done = barman_home.run("restore", "pg", "latest", str(destination), *options).ok()
+    assert (f"The newest WAL segment '{received}' carries records up to" in done.out) is not standby
     assert "WARNING: 'get-wal' is in the specified 'recovery_options'." in done.out
     assert f"barman -c {barman_home.config_file} get-wal" in (destination / "postgresql.auto.conf").read_text()
     assert not any((destination / "pg_wal").glob("0*"))

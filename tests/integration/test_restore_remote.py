@@ -190,8 +190,11 @@ def test_a_restore_that_is_cut_or_fills_the_disk_is_finished_by_the_same_command
     sshd: Sshd,
     small_disk: Callable[[int], Path],
 ) -> None:
+    newest_pg.insert(2, "received, and not finished")
     rows = newest_pg.ledger()
-    newest_pg.stop()
+    name = newest_pg.current_wal()
+    newest_pg.stop("immediate")
+    shutil.copy(newest_pg.data / "pg_wal" / name, barman_home.path("pg", "streaming", f"{name}.partial"))
     command = ("restore", "pg", stored)
     remote = ("--remote-ssh-command", sshd.command)
     done = barman_home.run(*command, str(small_disk(8)), *remote)
