@@ -161,6 +161,11 @@ def test_another_cluster_under_the_same_name_is_red(
     ok, hint = check(barman_home)["systemid coherence"]
     assert not ok
     assert "identity.json" in hint
+    # A repository that was copied without it: the backups tell.
+    barman_home.path("main", "identity.json").unlink()
+    add_backup(make_catalog(str(barman_home.home)), "20260101T000000")
+    _, hint = check(barman_home)["systemid coherence"]
+    assert hint == "the system Id of the connected PostgreSQL server is not that of backup 20260101T000000"
 
 
 def test_a_standby_needs_its_own_primary(barman_home: BarmanHome, pg: Cluster, pg_factory: ClusterFactory) -> None:

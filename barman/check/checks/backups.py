@@ -203,6 +203,10 @@ def systemid_coherence(context: CheckContext) -> Outcome:
     if live is None:
         return passed("no system Id available")
     if stored is None:
+        # A repository that was copied from elsewhere may have backups of this cluster, or of another one.
+        newest = context.newest_backup
+        if newest is not None and newest.systemid not in (None, live):
+            return failed(f"the system Id of the connected PostgreSQL server is not that of backup {newest.backup_id}")
         return passed("no system Id stored on disk")
     if stored.systemid != live:
         path = context.catalog.layout.identity
