@@ -231,6 +231,9 @@ class _Run:
                 self._left += 1
                 self._reporter.error(f"WAL file '{item.wal.name}' cannot be verified here: {item.unreadable}")
         if failure is not None:
+            if "No space left on device" in failure.stderr:
+                # A part that waits to be continued would keep the last bytes from everybody.
+                durable.remove_tree(self._layout.sync_staging)
             raise _failure(self._server, failure.message, failure.hint) from failure
         missing = sorted({wal.name for wal in batch} - {item.wal.name for item in judged})
         if missing:
