@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from barman.check.checks.queues import stale_queue
 from barman.check.run import run_checks
 from barman.clock import Deadline
 from barman.config.loader import load_settings
@@ -132,7 +133,7 @@ def test_the_lines_of_a_node_that_follows_are_those_of_the_original_in_its_order
 
 def test_a_fresh_node_says_what_to_do_and_is_quiet_once_the_primary_has_answered(node):
     assert list(node.red()) == ["primary node"]
-    assert "run 'barman cron'" in node.red()["primary node"]
+    assert node.red()["primary node"].startswith("the primary was not asked yet: run 'barman cron'")
     node.answer(make_info(OLD, tablespaces=()), wals=(4,))
     # The first copy is started by the same run of cron; nothing else was copied before.
     with node.catalog.locks.sync_backup(OLD):
@@ -268,6 +269,7 @@ def test_what_a_time_as_an_active_node_left_is_named(node, archiver):
     if archiver == "on":
         assert f"1 files in '{incoming}', first {name_of(5)} and 1 files in '{streaming}'" in found["left-over WAL"]
         assert "barman archive-wal main" in found["left-over WAL"]
+        assert not stale_queue.applies(node.server.config), "no archiver is waited for, however old the files are"
     else:
         assert found["empty incoming directory"] == f"'{incoming}' must be empty when archiver=off"
         assert found["empty streaming directory"] == f"'{streaming}' must be empty when streaming_archiver=off"
