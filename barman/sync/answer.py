@@ -63,16 +63,19 @@ class _Choice:
     resumed: bool | None = None
 
 
-def answer(server: Server, last_wal: str | None = None, last_position: int | None = None) -> Iterator[str]:
+def answer(
+    server: Server, last_wal: str | None = None, last_position: int | None = None, *, view: CatalogView | None = None
+) -> Iterator[str]:
     """The document, in pieces. Whatever can be refused is refused before the first piece.
 
-    `last_wal` and `last_position` are `last_name` and `last_position` of the answer before. Raises SyncError for a
+    `last_wal` and `last_position` are `last_name` and `last_position` of the answer before; `view` is a snapshot of the
+    catalog, if there is one already. Raises SyncError for a
     name before the first or behind the last archived file, or when the index is rewritten while it is read.
     """
     if last_wal is not None and not is_wal_name(last_wal):
         raise SyncError(f"'{last_wal:.80}' is not the name of a WAL file")
     catalog = server.catalog
-    view = catalog.snapshot()
+    view = catalog.snapshot() if view is None else view
     if os.path.isdir(catalog.layout.wals_directory):
         catalog.xlogdb.ensure()
     text = _IndexText(catalog)

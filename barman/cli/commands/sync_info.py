@@ -54,9 +54,10 @@ def run(args: argparse.Namespace, context: Context) -> None:
 def _own(args: argparse.Namespace, context: Context, server: Server) -> Iterator[bytes]:
     from barman.sync.answer import answer
 
-    for backup_id, error in server.catalog.snapshot().corrupt.items():
+    view = server.catalog.snapshot()
+    for backup_id, error in view.corrupt.items():
         context.reporter.warning(f"backup {backup_id} is left out: {error.message}")
-    return (piece.encode() for piece in answer(server, args.last_wal, args.last_position))
+    return (piece.encode() for piece in answer(server, args.last_wal, args.last_position, view=view))
 
 
 def _of_primary(args: argparse.Namespace, context: Context, server: Server) -> Iterable[bytes]:
