@@ -69,8 +69,8 @@ def answer(
     """The document, in pieces. Whatever can be refused is refused before the first piece.
 
     `last_wal` and `last_position` are `last_name` and `last_position` of the answer before; `view` is a snapshot of the
-    catalog, if there is one already. Raises SyncError for a
-    name before the first or behind the last archived file, or when the index is rewritten while it is read.
+    catalog, if there is one already. Raises SyncError for a name before the first or behind the last archived file, or
+    when the index is rewritten while it is read.
     """
     if last_wal is not None and not is_wal_name(last_wal):
         raise SyncError(f"'{last_wal:.80}' is not the name of a WAL file")
