@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 _LOG = Log(__name__)
 _SHOWN = 5
+DAMAGED = "the backup is damaged on the primary"
+"""How the reason of a failure begins that no other attempt will mend."""
 _MODE = "passive"
 """The mode of a record whose copy is not complete; the original gives it to all its copies (D9)."""
 
@@ -261,7 +263,7 @@ class _Copy:
             _LOG.warning("backup %s has a manifest that is not its own: %s", self._theirs.backup_id, verdict.problem)
         elif verdict.problem:
             raise SyncError(
-                f"the backup is damaged on the primary, which has the same content: {verdict.problem}",
+                f"{DAMAGED}, which has the same content: {verdict.problem}",
                 hint=f"Run 'barman verify-backup {self._server.name} {self._theirs.backup_id}' there.",
             )
 

@@ -6,10 +6,13 @@ and no other server waits for them.
 
 from __future__ import annotations
 
+import os
+
+from barman import clock
 from barman.errors import BarmanError, SyncError
 from barman.logs import Log
 from barman.sync.adopt import adopt_identity, adopt_keeps
-from barman.sync.backups import already_running, purge, rules_of
+from barman.sync.backups import DAMAGED, already_running, purge, rules_of
 from barman.sync.plan import Action, covered_backups, plan_backups, plan_wals
 from barman.sync.primary import ask, require_other
 from barman.sync.protocol import parse
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from barman.sync.protocol import SyncInfo
 
 _LOG = Log(__name__)
+_REST_SECONDS = 3600.0
 
 
 class Start(Protocol):
@@ -50,11 +54,6 @@ class SyncPlan:
     def copies(self) -> list[BackupDecision]:
         """The backups that are to be copied, the next one first."""
         return [decision for decision in self.decisions if decision.action == Action.COPY]
-
-    @property
-    def next_copy(self) -> BackupDecision | None:
-        """The backup whose copy can begin now."""
-        return next((decision for decision in self.copies if decision.after is None), None)
 
 
 def sync_step(server: Server, reporter: Reporter, start: Start) -> None:
@@ -96,6 +95,28 @@ def make_plan(server: Server, primary: SyncInfo) -> SyncPlan:
     return SyncPlan(plan_backups(primary, view, rules_of(server)), wals)
 
 
+def next_copy(server: Server, plan: SyncPlan) -> BackupDecision | None:
+    """Choose the backup whose copy begins now; None if there is none.
+
+    Those that never failed come first, in the order of the plan; of the others the one whose attempt is longest ago, so
+    that none that always fails holds up another. One that is damaged on the primary rests: it is read as a whole, on
+    both hosts, each time.
+    """
+    view = server.catalog.snapshot()
+    tried: list[tuple[float, BackupDecision]] = []
+    for decision in plan.copies:
+        info = view.backups.get(decision.backup_id)
+        if decision.after is not None:
+            continue
+        if info is None:
+            return decision
+        ended = _changed(server.catalog.layout.backup_info(decision.backup_id))
+        if DAMAGED in (info.error or "") and 0 <= clock.timestamp() - ended < _REST_SECONDS:
+            continue
+        tried.append((ended, decision))
+    return min(tried, key=lambda item: item[0], default=(0.0, None))[1]
+
+
 def preview(server: Server) -> tuple[str, ...]:
     """Say what a run would start, going by what the primary said last; nobody is asked and nothing changes."""
     try:
@@ -108,11 +129,11 @@ def preview(server: Server) -> tuple[str, ...]:
         for decision in plan.decisions
         if decision.action == Action.PURGE
     ]
-    running = _running_copy(server)
+    running, chosen = _running_copy(server), next_copy(server, plan)
     if running is not None:
         lines.append(f"leave the copy of backup {running.backup_id} to the process that runs already")
-    elif plan.next_copy is not None:
-        lines.append(f"start the copy of backup {plan.next_copy.backup_id} (1 of {len(plan.copies)})")
+    elif chosen is not None:
+        lines.append(f"start the copy of backup {chosen.backup_id} (1 of {len(plan.copies)})")
     if plan.wals:
         lines.append(f"start the copy of {len(plan.wals)} WAL files")
     return tuple(lines) if len(lines) > 1 else (f"{lines[0]} no copy is needed",)
@@ -128,6 +149,13 @@ def _ask(server: Server, reporter: Reporter) -> SyncInfo:
     save_primary(layout, document)
     note_facts(layout, CONTACT, asked_for=",".join(sorted(here)))
     return primary
+
+
+def _changed(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
 
 
 def _take_over_keeps(server: Server, primary: SyncInfo, reporter: Reporter) -> None:
@@ -152,7 +180,7 @@ def _say(decision: BackupDecision, server: Server, reporter: Reporter) -> None:
 
 
 def _start_backup(server: Server, plan: SyncPlan, reporter: Reporter, start: Start) -> None:
-    running, chosen = _running_copy(server), plan.next_copy
+    running, chosen = _running_copy(server), next_copy(server, plan)
     if running is not None:
         reporter.info(already_running(server.name, str(running.backup_id)))
     elif chosen is not None:

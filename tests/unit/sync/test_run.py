@@ -1,6 +1,7 @@
 """cron's part on a passive node: what it says, what it starts, and what it leaves alone."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from barman.fs import durable
 from barman.sync.state import read_record
 from barman.values import replace
 from tests.support.catalog_builder import SYSTEM_ID, add_backup
+from tests.support.fix_postgres import require_version
 from tests.support.invariants import Expectations, check_invariants
 from tests.support.passive import Nodes, segment_name
 from tests.support.wal_builder import MB
@@ -89,6 +91,28 @@ def test_a_backup_that_always_fails_holds_up_no_other(nodes: Nodes) -> None:
     assert nodes.step()[1][0] == ("sync-backup", "main", SECOND)
     nodes.sync_backup(SECOND)
     assert nodes.step()[1][0] == ("sync-backup", "main", FIRST), "then it is tried again"
+    nodes.put_backup(THIRD, 6)
+    nodes.tell()
+    shutil.rmtree(nodes.theirs.backup_directory_of(THIRD))
+    with pytest.raises(SyncError, match="cannot list"):
+        nodes.sync_backup(THIRD)
+    records = {backup_id: nodes.ours.backup_info(backup_id) for backup_id in (FIRST, THIRD)}
+    for longest_ago, other in ((FIRST, THIRD), (THIRD, FIRST)):
+        os.utime(records[longest_ago], (1_700_000_000, 1_700_000_000))
+        os.utime(records[other], (1_700_000_060, 1_700_000_060))
+        assert nodes.step()[1][0] == ("sync-backup", "main", longest_ago), "none of them holds up the other"
+
+
+def test_a_backup_that_is_damaged_on_the_primary_is_not_read_again_every_minute(nodes: Nodes) -> None:
+    nodes.configure(path_prefix=require_version("15"))
+    info = nodes.put_backup(FIRST, 4, manifest=True, mode="postgres")
+    Path(nodes.theirs.data_directory(info.backup_id), "base", "1", "1259").write_bytes(b"another content")
+    nodes.tell()
+    with pytest.raises(SyncError, match="damaged on the primary"):
+        nodes.sync_backup(FIRST)
+    assert [command for command, *_ in nodes.step()[1]] == ["sync-wals"]
+    os.utime(nodes.ours.backup_info(FIRST), (1_700_000_000, 1_700_000_000))
+    assert nodes.step()[1][0] == ("sync-backup", "main", FIRST)
 
 
 def test_an_unreachable_primary_starts_nothing_and_is_remembered(nodes: Nodes) -> None:
