@@ -62,7 +62,7 @@ def receive_wal_running(context: CheckContext) -> Outcome:
         age = seconds_since_change(layout.lock("cron"))
         if age is None or age > CRON_RECENTLY or patience.expired:
             return failed(
-                f"not running{_full_disk(context)}: run 'barman cron' to start it, "
+                f"not running{_full_disk(context)} run 'barman cron' to start it, "
                 f"or 'barman receive-wal {context.config.name}' to see why it stops. "
                 "See the Barman log file for more details"
             )
@@ -77,9 +77,9 @@ def _full_disk(context: CheckContext) -> str:
     try:
         state = os.statvfs(directory)
     except OSError:
-        return ""
+        return ":"
     free = state.f_bavail * state.f_frsize
-    return f", and '{directory}' has only {format_size(free)} free: make room" if free < size else ""
+    return f", and '{directory}' has only {format_size(free)} free: make room," if free < size else ":"
 
 
 @check("archive_mode", applies=_archives)
