@@ -6,7 +6,10 @@ rsync's own changes are its own: it dies with the run that started it.
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -17,9 +20,12 @@ from barman.catalog.backup_id import BackupId
 from barman.catalog.backup_info import BackupStatus
 from barman.fs.durable import is_temporary
 from barman.report import MemoryReporter
+from tests.crash.test_archive_wal import whole_calls
 from tests.support.catalog_builder import add_backup
 from tests.support.crash import count_changes, every_crash, run_killed
+from tests.support.fix_postgres import REPOSITORY
 from tests.support.invariants import Expectations, check_invariants
+from tests.support.needs import need_program, skip_if_not_traced
 from tests.support.passive import Nodes, segment, segment_name
 from tests.support.wal_builder import MB
 from tests.support.wal_files import HISTORY
@@ -115,3 +121,60 @@ def test_sync_backup_killed_anywhere_is_no_good_backup_before_it_is_whole(tmp_pa
         assert {name: found[name] for name in found if not is_temporary(name)} == expected
         assert nodes.files(nodes.ours, FIRST) == good
         assert nodes.catalog.keep.get(SECOND) == "full"
+
+
+def traced(nodes: Nodes, calls: str, *arguments: str) -> list[str]:
+    """The system calls of a command on the passive node, in the order of their ends."""
+    need_program("strace")
+    trace = nodes.directory / "trace"
+    argv = ["strace", "-f", "-y", "-o", str(trace), "-e", f"trace={calls}"]
+    argv += [sys.executable, "-m", "barman", "-c", str(nodes.directory / "passive" / "barman.conf"), *arguments]
+    environment = {**os.environ, "HOME": str(nodes.directory), "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode != 0:
+        skip_if_not_traced(done.stderr)
+    assert done.returncode == 0, done.stderr
+    return whole_calls(trace.read_text().splitlines())
+
+
+def position(calls: list[str], pattern: str, *, last: bool = False) -> int:
+    found = [number for number, line in enumerate(calls) if re.search(pattern, line)]
+    assert found, f"no call matches {pattern}"
+    return found[-1] if last else found[0]
+
+
+def test_data_names_index_and_position_become_durable_in_this_order(tmp_path: Path) -> None:
+    """Promises P1 and P12, on the system calls themselves."""
+    nodes = Nodes(tmp_path)
+    nodes.put_backup(FIRST, 4)
+    nodes.put_wal(5)
+    nodes.catalog.ensure_directories()
+    add_backup(nodes.catalog, FIRST, begin=4, xlog_segment_size=MB, tablespaces=())
+    nodes.tell()
+    calls = traced(nodes, "fsync,link,linkat,rename,pwrite64", "sync-wals", "main")
+    layout = nodes.ours
+    archive = os.path.dirname(layout.wal_path(segment_name(4)))
+    for name in (segment_name(4), segment_name(5)):
+        synced = position(calls, rf"fsync\(\d+<{re.escape(layout.sync_staging)}/\w+/{name}>")
+        published = position(calls, rf'link(at)?\(.*"{re.escape(layout.wal_path(name))}"')
+        assert synced < published < position(calls, rf"fsync\(\d+<{re.escape(archive)}>\)", last=True)
+    named = position(calls, rf"fsync\(\d+<{re.escape(archive)}>\)", last=True)
+    indexed = position(calls, rf"fsync\(\d+<{re.escape(os.path.dirname(layout.xlogdb))}/[^>]*xlog.db")
+    moved_on = position(calls, rf'rename\("[^"]*", "{re.escape(layout.sync_wals_info)}"\)')
+    assert named < indexed < moved_on
+
+
+def test_a_record_says_done_only_after_the_whole_copy_is_durable_and_compared(tmp_path: Path) -> None:
+    """Promises P9 and P12, on the system calls themselves."""
+    nodes = Nodes(tmp_path)
+    nodes.put_backup(FIRST, 4)
+    nodes.tell()
+    calls = traced(nodes, "syncfs,fsync,rename,execve", "sync-backup", "main", FIRST)
+    record = re.escape(nodes.ours.backup_info(FIRST))
+    begun = position(calls, rf'rename\("[^"]*", "{record}"\)')
+    copied = position(calls, r'execve\("[^"]*rsync", \["[^"]*rsync".*"--inplace"')
+    tree = rf"syncfs\(|fsync\(\d+<{re.escape(nodes.ours.backup_directory_of(FIRST))}/data/PG_VERSION>"
+    durable = position(calls[copied:], tree) + copied
+    compared = position(calls, r'execve\("[^"]*rsync", \["[^"]*rsync".*"--checksum".*"--dry-run"')
+    done = position(calls, rf'rename\("[^"]*", "{record}"\)', last=True)
+    assert begun < copied < durable < compared < done
