@@ -85,19 +85,14 @@ def ask_and_remember(
 
 
 def require_other(server: Server, info: SyncInfo) -> None:
-    """Raise SyncError when what answered is this very node, or one that asks whom we ask.
+    """Raise SyncError when what answered is this very node.
 
-    Two hosts may well have the same paths: then a note in one of our files tells whether that is one directory.
+    Two hosts may well have the same paths, and the same `primary_ssh_command`, which may lead to different hosts: a
+    note in one of our files tells whether it is one directory.
     """
     layout = server.catalog.layout
     own = server.config.primary_ssh_command
     hint = "On the node that backs up PostgreSQL primary_ssh_command must not be set for this server."
-    if own and info.primary_ssh_command == own:
-        raise SyncError(
-            f"the primary of server {server.name} has the same primary_ssh_command, '{own}': it is this node itself, "
-            "and nobody is the primary",
-            hint=hint,
-        )
     if info.backup_directory != layout.backup_directory or read_record(layout).other == own:
         return
     note_facts(layout, CONTACT, note=os.urandom(16).hex())
