@@ -32,7 +32,7 @@ def primary_node(context: CheckContext) -> Outcome | None:
         )
     if standing.problem:
         return failed(f"{standing.problem}: run 'barman sync-info --primary {name}'")
-    if standing.answered_at is not None and clock.timestamp() - standing.answered_at < PATIENCE_SECONDS:
+    if standing.answered_at is not None and abs(clock.timestamp() - standing.answered_at) < PATIENCE_SECONDS:
         return None
     since = f"since {_age(standing.answered_at)}" if standing.answered_at is not None else "until now"
     reason = f" ({standing.error})" if standing.error else ", and nobody asked: does cron run 'barman cron'?"
@@ -111,10 +111,12 @@ def _waits(entry: str, context: CheckContext, *, archives: bool) -> bool:
 def _is_late(due: float | None, *done: float | None) -> bool:
     """Whether a copy is overdue: what is missing is not new, and nothing was copied for a while.
 
-    A single failure is no alarm; what fails for ten runs of cron is.
+    A single failure is no alarm; what fails for ten runs of cron is. The future excuses nothing: a clock that is wrong,
+    here or on the primary, must not keep the line quiet.
     """
-    since = [moment for moment in (due, *done) if moment is not None]
-    return clock.timestamp() - max(since, default=0.0) >= PATIENCE_SECONDS
+    now = clock.timestamp()
+    since = [moment for moment in (due, *done) if moment is not None and moment <= now]
+    return now - max(since, default=0.0) >= PATIENCE_SECONDS
 
 
 def _reason(context: CheckContext) -> str:

@@ -191,6 +191,18 @@ def test_wal_that_is_missing_for_ten_minutes_is_red_with_number_bytes_and_time(n
     assert list(node.red()) == ["WAL archive"], "what is here is not missing; what nobody has is a hole"
 
 
+def test_a_clock_that_is_ahead_keeps_no_line_quiet(node):
+    info = node.has(OLD)
+    node.archive(4)
+    node.answer(info, wals=(4, 5), wal_age=-86400)
+    node.noted(WALS, ago=700)
+    assert list(node.red()) == ["WAL synchronisation"]
+    node.noted(WALS, ago=60)
+    assert node.red() == {}
+    node.answer(info, wals=(4,), age=-86400)
+    assert list(node.red()) == ["primary node"]
+
+
 def test_wal_that_no_backup_here_needs_is_not_missing(node):
     info = node.has(OLD, begin=8)
     node.archive(8)
