@@ -129,15 +129,17 @@ def _is_sealed(item: WalDelivery, custom: CustomFilters | None) -> bool:
 
 
 def _unsound(item: WalDelivery, info: BackupInfo, custom: CustomFilters | None) -> str:
+    # An unfinished segment may have been finished since it was found.
+    source = next((path for path in (item.source, *item.later_paths) if os.path.exists(path)), item.source)
     try:
-        compression, encryption = recognise_file(item.source, custom)
+        compression, encryption = recognise_file(source, custom)
         if item.size is None:
             return ""
-        size = os.path.getsize(item.source)
-        partial = item.source.endswith(".partial")
+        size = os.path.getsize(source)
+        partial = source.endswith(".partial")
         if (compression, encryption) == (None, None) and size != item.size and not (partial and size < item.size):
             return f"it has {size} bytes, not {item.size}"
-        with decoded(item.source, custom) as stream:
+        with decoded(source, custom) as stream:
             return "; ".join(judge(stream, item.name, item.size, info.systemid).reasons)
     except (BarmanError, OSError) as error:
         return str(error)

@@ -24,7 +24,7 @@ import pytest
 from tests.support import needs
 from tests.support.fix_postgres import VERSIONS, BarmanHome, Cluster, ClusterFactory, wait_until
 
-KILLS = int(os.environ.get("BARMAN_TEST_KILLS", "5"))
+KILLS = int(os.environ.get("BARMAN_TEST_KILLS", "3"))
 SEED = int(os.environ.get("BARMAN_TEST_SEED", str(time.time_ns() % 2**32)))
 WRITERS = 3
 

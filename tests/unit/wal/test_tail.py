@@ -138,3 +138,16 @@ def test_what_is_not_the_beginning_of_the_segment_has_no_end(content):
 
 def test_without_a_record_the_end_is_the_beginning():
     assert Wal().end() == SEGMENT.start(MB)
+
+
+def test_damage_anywhere_gives_an_earlier_end_or_none():
+    chance = random.Random(3)
+    wal = Wal()
+    while len(wal.data) < 5 * PAGE:
+        wal.add(chance.choice([1, 60, 700, 9000]))
+    for _ in range(300):
+        data = bytearray(wal.data)
+        for _ in range(chance.choice([1, 1, 8])):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        end = wal.end(data=data)
+        assert end is None or START <= end.value <= wal.ends[-1][1]
