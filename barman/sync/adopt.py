@@ -10,8 +10,10 @@ import posixpath
 
 from barman.catalog.identity import Identity
 from barman.catalog.keep import FULL, STANDALONE
+from barman.clock import Deadline
 from barman.errors import FileMissing, LockBusy, SyncError, TransportError
 from barman.logs import Log
+from barman.transport.files import RemoteFiles
 from barman.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 
 _LOG = Log(__name__)
 _SMALL = 1 << 16
+_SECONDS = 60.0
+
+
+def primary_files(server: Server) -> RemoteFiles:
+    """Return the files of the primary's host; questions about them that nobody answers end after a minute."""
+    return RemoteFiles(server.primary_host.runner, Deadline(_SECONDS))
 
 
 def adopt_identity(server: Server, primary: SyncInfo) -> None:
@@ -64,7 +72,7 @@ def adopt_keeps(server: Server, primary: SyncInfo, reporter: Reporter) -> None:
 
 def kept_there(server: Server, primary: SyncInfo, backup_ids: list[BackupId]) -> Iterator[tuple[BackupId, str]]:
     """Those of the backups that somebody keeps on the primary, with the target."""
-    files = server.primary_host.files
+    files = primary_files(server)
     meta = posixpath.join(primary.backup_directory, "meta")
     try:
         names = frozenset(files.names(meta))
@@ -88,7 +96,7 @@ def _read_identity(server: Server, primary: SyncInfo) -> tuple[str | None, str]:
     """System identifier and version in `identity.json` of a primary that does not tell them in its answer."""
     path = posixpath.join(primary.backup_directory, "identity.json")
     try:
-        content: Any = json.loads(server.primary_host.files.read(path, _SMALL))
+        content: Any = json.loads(primary_files(server).read(path, _SMALL))
     except FileMissing:
         return None, ""
     except (TransportError, ValueError, RecursionError) as error:

@@ -24,7 +24,7 @@ from barman.fs import copying, durable
 from barman.fs.tree import measure
 from barman.logs import Log
 from barman.postgres.backup_label import parse_backup_label
-from barman.sync.adopt import adopt_identity, another_cluster, kept_there
+from barman.sync.adopt import adopt_identity, another_cluster, kept_there, primary_files
 from barman.sync.mirror import Loan, Mirror, Tree, pool_options
 from barman.sync.plan import Action, decide_backup, merged_children
 from barman.sync.standing import local_rules
@@ -313,7 +313,7 @@ class _Copy:
             )
             for path in places:
                 try:
-                    text = self._server.primary_host.files.read(path, backup_info_file.MAX_SIZE)
+                    text = primary_files(self._server).read(path, backup_info_file.MAX_SIZE)
                 except FileMissing:
                     continue
                 info = backup_info_file.parse(text.decode("utf-8", "replace"), backup_id, self._server.name, path=path)

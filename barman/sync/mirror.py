@@ -17,6 +17,7 @@ import threading
 from barman import clock
 from barman.backup.copy_plan import select_files, share_of_bandwidth, share_out
 from barman.backup.listing import ListedFile, Listing, find_argv, parse_find
+from barman.clock import Deadline
 from barman.errors import SyncError
 from barman.fs import copying, durable
 from barman.fs.tree import walk
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 _SECOND = 1_000_000_000
 _LINKERS = 4
+_LISTING_SECONDS = 1800.0
 SILENCE_SECONDS = 1800
 """A connection on which nothing moves for so long is dead: while it is waited for, nothing else is copied."""
 _TETHER = os.path.join(os.path.dirname(os.path.abspath(_wal_package)), "tether.py")
@@ -193,7 +195,12 @@ class Mirror:
 
     def _list_source(self) -> Listing:
         tree = self._tree
-        done = self._host.runner.run(find_argv(tree.source, tree.pruned), check=False, doing=f"listing '{tree.source}'")
+        done = self._host.runner.run(
+            find_argv(tree.source, tree.pruned),
+            check=False,
+            deadline=Deadline(_LISTING_SECONDS),
+            doing=f"listing '{tree.source}'",
+        )
         if done.returncode != 0:
             raise SyncError(f"cannot list '{tree.source}' on the primary: {last_line(done.error_text)}")
         found = parse_find(done.stdout)
