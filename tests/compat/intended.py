@@ -39,6 +39,7 @@ INTENDED = (
     Difference("recovery window", r"\| \+ (\tRecovery window: |    (Recoverable until|Missing WAL) +: )"),
     Difference("recovery window", r"\| json \| \+ .*(/recovery_window/|/wal_information/recovery/)"),
     Difference("options of 3.20", r"\| \+ .*/aws_sse_customer_key[ /]"),
+    Difference("servers of 3.20", r"^(list-processes|check-wal-archive) (main|empty|unfinished|legacy|broken) \| "),
     Difference("own options", r"\| \+ .*/((wal_)?hook_script_timeout|retention_tiers)[ /]"),
     Difference("live facts", rf"^(show-servers|diagnose).* \| \+ .*/({_LIVE}) = "),
     Difference("connection errors", r"^(show-servers|diagnose).* \| ~ .*/connection_error = "),

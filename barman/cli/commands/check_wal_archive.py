@@ -27,7 +27,7 @@ def run(args: argparse.Namespace, context: Context) -> None:
     """Look into the archive and its index: a file that only one of them knows counts."""
     from barman.wal.usable import WalArchiveCheck, judge_archive
 
-    server = context.server(args.server_name, inactive="skip", disabled="error")
+    server = context.server(args.server_name)
     if server is None:
         return
     server.catalog.ensure_directories()  # the archive of a server that nobody has used yet is empty, not unreadable

@@ -20,6 +20,6 @@ def run(args: argparse.Namespace, context: Context) -> None:
     """Show the processes, by the locks they hold."""
     from barman.cron.processes import find_processes
 
-    server = context.server(args.server_name, inactive="skip", disabled="error")
+    server = context.server(args.server_name)
     if server is not None:
         context.reporter.emit(find_processes(server.name, server.catalog.locks))

@@ -36,6 +36,8 @@ def test_a_manifest_is_generated_for_no_server_that_is_switched_off_and_its_proc
         ended = home.run("terminate-process", "main", "receive-wal")
         assert ended.rc == 1
         assert "Termination of receive-wal failed: no such process for server main" in ended.err
+        assert home.run("list-processes", "main").out == "No active subprocesses found for server main.\n"
+        assert "WAL archive check for server main passed" in home.run("check-wal-archive", "main").out
     done = inactive.run("generate-manifest", "main", A)
     assert (done.rc, done.out) == (0, "Skipping inactive server 'main'\n")
     done = disabled.run("generate-manifest", "main", A)
