@@ -202,7 +202,8 @@ def _is_plain(context: CheckContext, path: str) -> bool:
 def wal_index(context: CheckContext) -> Outcome | None:
     """xlog.db lists what is archived since the newest backup, and nothing else."""
     newest = context.newest_backup
-    if newest is None or not newest.begin_wal or context.catalog.locks.is_held("archive-wal"):
+    locks = context.catalog.locks
+    if newest is None or not newest.begin_wal or locks.is_held("archive-wal") or locks.is_held("sync-wal"):
         return None
     remedy = f"run 'barman rebuild-xlogdb {context.config.name}'"
     if context.index.problems.garbage:

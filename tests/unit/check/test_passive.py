@@ -191,6 +191,16 @@ def test_wal_that_is_missing_for_ten_minutes_is_red_with_number_bytes_and_time(n
     assert list(node.red()) == ["WAL archive"], "what is here is not missing; what nobody has is a hole"
 
 
+def test_wal_that_is_being_copied_may_lack_its_line_in_the_index(node):
+    node.has(OLD)
+    node.archive(4)
+    write(node.layout.wal_path(name_of(5)), b"x" * SEGMENT_SIZE)
+    node.answer()
+    assert list(node.red()) == ["WAL index"]
+    with node.catalog.locks.sync_wal():
+        assert node.red() == {}
+
+
 def test_a_clock_that_is_ahead_keeps_no_line_quiet(node):
     info = node.has(OLD)
     node.archive(4)
