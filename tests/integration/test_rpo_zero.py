@@ -211,7 +211,6 @@ def test_commits_wait_for_a_receiver_that_is_gone_and_return_when_cron_brings_it
         writers = Writers(pg, itertools.count(1000 * (before + 1)), random.Random(SEED), level)
         wait_until(lambda: _waiting_commits(pg) == WRITERS, "every commit waits")
         assert writers.acknowledged == []
-        assert "receive-wal running: FAILED" in home.run("check", "main").out
         _bring_receiver_back(home, pg)
         wait_until(lambda: len(writers.acknowledged) > WRITERS, "commits return")  # noqa: B023  # used at once
         writers.stop()
