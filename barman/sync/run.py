@@ -16,7 +16,16 @@ from barman.sync.backups import DAMAGED, already_running, purge, rules_of
 from barman.sync.plan import Action, covered_backups, plan_backups, plan_wals
 from barman.sync.primary import ask, require_other
 from barman.sync.protocol import parse
-from barman.sync.state import CONTACT, note_facts, note_failure, note_success, read_position, read_primary, save_primary
+from barman.sync.state import (
+    CONTACT,
+    note_facts,
+    note_failure,
+    note_success,
+    read_position,
+    read_primary,
+    read_record,
+    save_primary,
+)
 from barman.sync.wals import advance, names_here
 from barman.typing import TYPE_CHECKING, Protocol
 from barman.values import dataclass
@@ -208,4 +217,4 @@ def _start_wals(
         if primary.wals and view.copy_done:
             # Everything that is needed is here: the next answer can begin behind it.
             with locks.sync_wal():
-                advance(server.catalog.layout, primary)
+                advance(server.catalog.layout, primary, read_record(server.catalog.layout).asked_for)

@@ -62,9 +62,11 @@ def sync_wals(server: Server, reporter: Reporter) -> None:
     layout = server.catalog.layout
     with server.catalog.locks.sync_wal():
         try:
+            # In this order: cron may save a newer answer meanwhile, which was asked for more backups.
+            asked_for = read_record(layout).asked_for
             primary = read_primary(layout, server.name)
             _require_same_compression(server, primary)
-            left = _Run(server, primary, reporter).run()
+            left = _Run(server, primary, asked_for, reporter).run()
         except OSError as error:
             place = f" '{error.filename}'" if error.filename else ""
             failure = _failure(server, f"{error.strerror or error}{place}", "Make room, or look at the disk.")
@@ -77,15 +79,15 @@ def sync_wals(server: Server, reporter: Reporter) -> None:
             note_failure(layout, WALS, f"{left} WAL files of the primary cannot be taken into the archive")
 
 
-def advance(layout: Layout, primary: SyncInfo) -> None:
+def advance(layout: Layout, primary: SyncInfo, asked_for: frozenset[str]) -> None:
     """Remember that everything is here which the primary has offered; the caller holds the lock. Raises OSError.
 
-    It was offered for the backups that were here when the primary was asked: others may need older WAL.
+    It was `asked_for` the backups that were here then: others may need older WAL.
     """
     if primary.last_name:
         # With 0 the original could not go on (D11); 1 is within the first line, and finds no other.
         position = SyncPosition(primary.last_name, max(primary.last_position, 1))
-        write_position(layout, position, read_record(layout).asked_for)
+        write_position(layout, position, asked_for)
     note_success(layout, WALS)
 
 
@@ -128,8 +130,9 @@ class _Arrived:
 class _Run:
     """One run, under the lock."""
 
-    def __init__(self, server: Server, primary: SyncInfo, reporter: Reporter) -> None:
+    def __init__(self, server: Server, primary: SyncInfo, asked_for: frozenset[str], reporter: Reporter) -> None:
         self._server = server
+        self._asked_for = asked_for
         self._catalog = server.catalog
         self._layout = server.catalog.layout
         self._primary = primary
@@ -156,7 +159,7 @@ class _Run:
             self._copy(batch)
         if not self._left:
             durable.remove_tree(self._layout.sync_staging)
-            advance(self._layout, self._primary)
+            advance(self._layout, self._primary, self._asked_for)
         return self._left
 
     def _first_not_needed(self, present: frozenset[str]) -> str | None:

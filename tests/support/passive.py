@@ -34,11 +34,17 @@ from tests.support.wal_builder import MB, segment_bytes
 
 _NOWHERE = "host=/nonexistent"
 _CUT = """
-import os, sys
+import os, select, sys
 left = int(sys.argv[1])
 while left > 0 and (piece := os.read(0, min(left, 65536))):
-    os.write(1, piece)
     left -= len(piece)
+    while piece:
+        # rsync does not block on its end of the socket, which is ours too.
+        select.select([], [1], [])
+        try:
+            piece = piece[os.write(1, piece):]
+        except BlockingIOError:
+            pass
 os.kill(int(sys.argv[2]), 9)
 """
 

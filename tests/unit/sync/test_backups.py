@@ -1,6 +1,9 @@
 """sync-backup: a copy counts only when its content is compared, durable, and its WAL is here."""
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,10 +13,11 @@ from barman.catalog.backup_info import BackupStatus, BackupType
 from barman.catalog.identity import Identity
 from barman.errors import SyncError
 from barman.fs import durable
+from barman.process import is_alive
 from barman.sync.state import read_record
 from barman.values import replace
 from tests.support.catalog_builder import SYSTEM_ID, add_backup, write
-from tests.support.fix_postgres import require_version
+from tests.support.fix_postgres import require_version, wait_until
 from tests.support.invariants import Expectations, check_invariants
 from tests.support.passive import Nodes
 from tests.support.wal_builder import MB
@@ -260,3 +264,25 @@ def test_a_copy_survives_that_its_record_alone_was_lost(nodes: Nodes) -> None:
     durable.remove([nodes.ours.backup_info(FIRST), nodes.ours.legacy_backup_info(FIRST)])
     assert nodes.sync_backup(FIRST).lines == []
     assert nodes.record(FIRST).is_copy_done
+
+
+def test_a_copy_that_is_interrupted_says_so_and_leaves_no_rsync_behind(nodes: Nodes) -> None:
+    nodes.put_backup(FIRST, 4)
+    nodes.tell()
+    mark = nodes.directory / "pids"
+    nodes.open_door(f'case "$*" in *"rsync --server"*) echo $$ >> {mark}; exec sleep 600;; esac')
+    argv = [sys.executable, "-m", "barman", "-c", str(nodes.directory / "passive" / "barman.conf")]
+    with subprocess.Popen([*argv, "sync-backup", "main", FIRST], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_until(lambda: mark.exists() and mark.read_text().endswith("\n"), "rsync waits for the primary")
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode not in (0, None)
+    assert "Traceback" not in said
+    left = nodes.record(FIRST)
+    assert (left.status, left.mode) == (BackupStatus.FAILED, "passive")
+    assert left.error == f"failure syncing server main backup {FIRST}: interrupted by SIGINT"
+    pids = [int(word) for word in mark.read_text().split()]
+    wait_until(lambda: not any(map(is_alive, pids)), "what rsync had started has ended")

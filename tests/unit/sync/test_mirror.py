@@ -130,8 +130,8 @@ def test_every_difference_is_named_and_repaired(nodes: Nodes) -> None:
 
 def test_a_cut_connection_ends_the_copy_with_its_reason_and_the_next_one_finishes_it(nodes: Nodes) -> None:
     source = nodes.directory / "source"
-    put(source, {f"data/{number}": os.urandom(100_000) for number in range(20)})
-    nodes.cut_door(1_500_000)
+    put(source, {f"data/{number}": os.urandom(100_000) for number in range(40)})
+    nodes.cut_door(3_500_000)
     one = mirror(nodes)
     with pytest.raises(CommandFailed, match="rsync of files of"):
         one.copy()
@@ -140,7 +140,7 @@ def test_a_cut_connection_ends_the_copy_with_its_reason_and_the_next_one_finishe
     two.copy(intact=True)
     assert tree(nodes.directory / "copy") == tree(source)
     assert two.statistics.present > 0
-    assert two.statistics.transferred == 20 - two.statistics.present
+    assert two.statistics.transferred == 40 - two.statistics.present
 
 
 @pytest.mark.parametrize("name", ["../out", "/etc/out", "data/../../out", "data//out"])

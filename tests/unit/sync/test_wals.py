@@ -143,7 +143,7 @@ def test_a_connection_that_breaks_leaves_whole_files_archived_and_the_rest_for_t
     for name, content in noise.items():
         nodes.put_file(name, content)
     nodes.tell()
-    nodes.cut_door(2_500_000)
+    nodes.cut_door(5_000_000)
     with pytest.raises(SyncError, match="WAL synchronisation for server main failed: rsync"):
         nodes.sync_wals()
     some = nodes.archived()
