@@ -145,7 +145,7 @@ class _Copy:
             locks.enter_context(self._catalog.locks.backup_id(backup_id, shared=True))
             self._begin()
             try:
-                self._copy(locks)
+                self._copy()
             except (BarmanError, OSError) as error:
                 reason = self._what_the_primary_says() or first_line(error)
                 self._fail(reason)
@@ -186,7 +186,7 @@ class _Copy:
         here = {*view.backups, self._theirs.backup_id}
         return tuple(child for child in merged_children(backup_id, self._primary, view) if child in here)
 
-    def _copy(self, locks: ExitStack) -> None:
+    def _copy(self) -> None:
         backup_id, layout, config = self._theirs.backup_id, self._layout, self._server.config
         directory = layout.backup_directory_of(backup_id)
         intact = is_intact(layout, backup_id)
@@ -201,7 +201,8 @@ class _Copy:
             compress=config.network_compression,
             bandwidth_limit=config.bandwidth_limit or None,
         )
-        mirror.copy(list(self._loans(locks)), intact=intact)
+        with ExitStack() as lenders:  # no longer: the parent may be one of them, and is to know its child
+            mirror.copy(list(self._loans(lenders)), intact=intact)
         if self._theirs.compression is None and self._theirs.backup_type != BackupType.RSYNC:
             link_tablespaces(layout, self._info)
         copying.sync_places([directory], config.parallel_jobs)
