@@ -19,15 +19,6 @@ IDS = ("20261120T100000", "20261120T110000")
 NOWHERE = {"conninfo": "host=/nowhere", "streaming_conninfo": "host=/nowhere", "archiver": "on"}
 
 
-def synchronise(passive: Home, primary: Home, server: str = "pg") -> int:
-    """Run cron as often as it takes to have every backup and every WAL file; return how often."""
-    for runs in range(1, 8):
-        passive.cron().ok()
-        if passive.backups(server) == primary.backups(server) and passive.wals(server) == primary.wals(server):
-            return runs
-    raise AssertionError(f"{passive.name} has {passive.backups(server)}\n{passive.log_text()[-4000:]}")
-
-
 def compare_files(passive: Home, primary: Home) -> tuple[int, int]:
     """Every file of every backup and of the archive is on both sides, byte for byte; return how many of each."""
     wals = primary.wals("pg")
@@ -73,11 +64,11 @@ def test_passive_nodes_of_both_programs_have_what_primaries_of_both_have_and_are
         primary.configure((OURS, ORIGINAL)[number % 2], compression=compression)
         primary.archive(compression)
     common = {"compression": "lz4", "path_prefix": primary.pg.bindir}
-    ours.follow(a, "pg", compression_level="high", **common)
+    ours.follow(a, "pg", compression_level="high", reuse_backup="link", **common)
     theirs.follow(a, "pg", reuse_backup="link", **common)
 
     primary.configure(ORIGINAL, compression="lz4")
-    assert synchronise(ours, a) == len(backups)
+    ours.catch_up(a, "pg")
     files, wals = compare_files(ours, a)
     told = re.findall(r" is copied: (\d+) files \((\d+) bytes\)", ours.log_text())
     assert sum(int(count) for count, _ in told) == files
@@ -89,7 +80,7 @@ def test_passive_nodes_of_both_programs_have_what_primaries_of_both_have_and_are
     record_property("wals", wals)
 
     primary.configure(OURS, compression="lz4")
-    assert synchronise(theirs, a) == len(backups)
+    assert theirs.catch_up(a, "pg") == len(backups)
     assert compare_files(theirs, a) == (files, wals)
     assert differing(theirs, a, backups) == {"children_backup_ids", "mode"}  # and the label, when it asks its like
 
@@ -98,11 +89,13 @@ def test_passive_nodes_of_both_programs_have_what_primaries_of_both_have_and_are
     primary.configure(OURS, compression="lz4", backup_method="local-rsync", reuse_backup="link")
     backups.append(primary.back_up())
     primary.archive("handed over")
-    assert synchronise(ours, a) == synchronise(theirs, a) == 1
+    ours.catch_up(a, "pg")
+    theirs.catch_up(a, "pg")
     ours.use(OURS)
     theirs.use(ORIGINAL)
     primary.archive("and back")
-    assert synchronise(ours, a) == synchronise(theirs, a) == 1
+    ours.catch_up(a, "pg")
+    theirs.catch_up(a, "pg")
     assert compare_files(ours, a) == compare_files(theirs, a)
 
     theirs.use(OURS)
@@ -139,8 +132,8 @@ def test_what_a_passive_node_of_the_original_has_left_is_read_right_and_complete
     assert late in missing
 
     passive.use(OURS)
-    assert synchronise(passive, primary, "chain") == 1
-    assert synchronise(passive, primary, "single") == 1
+    passive.catch_up(primary, "chain")
+    assert passive.catch_up(primary, "single") == 1
     primary.use(OURS)
     for server in ("chain", "single"):
         assert wal_sizes(passive, server) == wal_sizes(primary, server)

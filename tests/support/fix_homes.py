@@ -29,6 +29,7 @@ import pytest
 
 from barman.catalog.backup_id import BackupId
 from barman.catalog.catalog import Catalog
+from barman.catalog.identity import Identity
 from barman.catalog.wal_file import WalFile
 from barman.postgres.wal_name import WalSegment
 from tests.support.catalog_builder import SYSTEM_ID, add_backup, make_catalog, write
@@ -169,6 +170,14 @@ class Home:
             self.wait_idle()
         return done
 
+    def catch_up(self, primary: Home, server: str) -> int:
+        """Run cron until everything of the primary is here, complete; return how often."""
+        for runs in range(1, 8):
+            self.cron().ok()
+            if self.backups(server) == primary.backups(server) and self.wals(server) == primary.wals(server):
+                return runs
+        raise AssertionError(f"{self.name} has only {self.backups(server)}\n{self.log_text()[-4000:]}")
+
     def processes(self, word: str = "") -> list[int]:
         """Pids of what runs in this home and has a word in its command line; receivers are not counted."""
         mark = f"HOME={self.directory}".encode()
@@ -235,13 +244,19 @@ class Home:
         write(str(self.path(server, "incoming", name)), segment_bytes(name, system_id=int(SYSTEM_ID)))
         self.give()
 
-    def put_backup(self, server: str, backup_id: str, begin: int, *, size: int = 40_000, **changes: Any) -> None:
-        """A backup that nobody could start, with `size` bytes of its own; segment `begin` is all that it needs."""
+    def put_backup(
+        self, server: str, backup_id: str, begin: int, *, files: int = 2, size: int = 20_000, **changes: Any
+    ) -> None:
+        """A backup that nobody could start, with `files` of `size` bytes; segment `begin` is all the WAL it needs."""
         catalog = self.catalog(server)
-        add_backup(catalog, backup_id, begin=begin, xlog_segment_size=MB, tablespaces=(), **changes)
-        content = Random(backup_id).randbytes(size)
-        write(os.path.join(catalog.layout.data_directory(BackupId(backup_id)), "base", "1", "1259"), content)
-        if not os.path.exists(catalog.layout.wal_path(WalSegment.numbered(begin, 1, MB).name)):
+        info = add_backup(catalog, backup_id, **{"begin": begin, "xlog_segment_size": MB, "tablespaces": (), **changes})
+        random = Random(f"{backup_id}{info.systemid}")
+        for number in range(files):
+            path = os.path.join(catalog.layout.data_directory(BackupId(backup_id)), "base", "1", str(1259 + number))
+            write(path, random.randbytes(size))
+        if catalog.identity.read() is None:
+            catalog.identity.write(Identity(str(info.systemid), "15"))
+        if not os.path.exists(catalog.layout.wal_path(str(info.begin_wal))):
             self.put_wal(server, begin)
         self.give()
 
