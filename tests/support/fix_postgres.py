@@ -24,7 +24,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +49,8 @@ _SETTINGS: Mapping[str, str] = {
     "max_wal_senders": "10",
     "max_replication_slots": "10",
     "shared_buffers": "16MB",
+    # Of a server that is killed nothing stays elsewhere.
+    "dynamic_shared_memory_type": "mmap",
     "max_wal_size": "512MB",
     "autovacuum": "off",
     "log_line_prefix": "%m [%p] %a ",
@@ -316,8 +317,7 @@ class ClusterFactory:
 
     def _directory(self) -> Path:
         # Short, because a socket path has at most 107 bytes, and outside tmp_path, which other users cannot enter.
-        directory = Path(tempfile.mkdtemp(prefix="bpg-", dir="/tmp"))
-        directory.chmod(0o755)
+        directory = Path(places.make_short_directory("pg"))
         if _RUNS_AS_ROOT:
             shutil.chown(directory, _SERVER_USER)
         self._directories.append(directory)
@@ -487,7 +487,7 @@ def _template(version: str, segment_mb: int) -> Path:
     """The data directory that clusters of this version are copied from, made once and shared by all test runs."""
     build = _output([os.path.join(require_version(version), "postgres"), "--version"]).strip()
     key = re.sub(r"[^A-Za-z0-9.]+", "-", f"{build}-{segment_mb}-3")
-    root = Path(tempfile.gettempdir()) / f"barman-test-templates-{os.geteuid()}"
+    root = Path(places.templates()) / f"barman-test-templates-{os.geteuid()}"
     root.mkdir(mode=0o711, exist_ok=True)
     if _RUNS_AS_ROOT:
         shutil.chown(root, _SERVER_USER)

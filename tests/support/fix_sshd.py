@@ -15,13 +15,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support import places
 from tests.support.fix_postgres import wait_until
 from tests.support.needs import need_program
 
@@ -196,8 +196,7 @@ class SshdFactory:
         for program in ("sshd", "ssh", "ssh-keygen"):
             need_program(program)
         # Short, and outside tmp_path, which other users cannot enter.
-        directory = Path(tempfile.mkdtemp(prefix="bssh-", dir="/tmp"))
-        directory.chmod(0o755)
+        directory = Path(places.make_short_directory("ssh"))
         server = Sshd(directory, user)
         server.settings.update(settings)
         self._servers.append(server)

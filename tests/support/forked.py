@@ -18,7 +18,26 @@ from tests.support.fix_upstream import own_environment
 ROOT = Path(__file__).resolve().parents[2]
 
 _LOOP = """
-import json, os, runpy, sys
+import atexit, gc, json, os, runpy, sys
+
+# What is here now is never collected, so that a child does not copy the pages that it lies in.
+gc.collect()
+gc.freeze()
+
+
+def leave(end):
+    # As the interpreter leaves, without taking apart, module by module, what only the parent needs.
+    code = end.code
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    if "threading" in sys.modules:
+        sys.modules["threading"]._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit((code or 0) & 255)
+
 
 for line in sys.stdin:
     request = json.loads(line)
@@ -39,6 +58,7 @@ for line in sys.stdin:
     else:
         os.dup2(os.open(request["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 1)
     sys.argv = [program, *request["argv"]]
+    at_once = request["out"] not in ("closed", "broken pipe")
     break
 else:
     sys.exit(0)
@@ -52,7 +72,12 @@ runpy.run_path(program, run_name="imported")
 """
     + _LOOP
     + """
-runpy.run_path(program, run_name="__main__")
+try:
+    runpy.run_path(program, run_name="__main__")
+except SystemExit as end:
+    if at_once:
+        leave(end)
+    raise
 """
 )
 
@@ -65,7 +90,12 @@ program = "barman"
 """
     + _LOOP
     + """
-runpy.run_module("barman", run_name="__main__", alter_sys=True)
+try:
+    runpy.run_module("barman", run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    if at_once:
+        leave(end)
+    raise
 """
 )
 

@@ -1,6 +1,67 @@
-"""Where scripts/test puts what it installs; the same places as in scripts/common.sh."""
+"""Where scripts/test puts what it installs (the same places as in scripts/common.sh), and where tests write."""
 
+from __future__ import annotations
+
+import contextlib
 import os
+import re
+import shutil
+import tempfile
+
+_MEMORY = "/dev/shm"
+_ROOM = 6 << 30
+"""More than four tests at once, each with some clusters of 40 MB and their backups, ever had at a time."""
+
+_OURS = re.compile(r"b[a-z]+-(\d+)-")
+
+
+def write_into_memory() -> None:
+    """Let all temporary directories lie in a file system in memory, if there is one that has room and runs programs.
+
+    A run writes more than 20 GB, most of it synced: on a disk it waits for that disk.
+    """
+    on_disk = tempfile.gettempdir()
+    if "TMPDIR" in os.environ or not os.access(_MEMORY, os.W_OK | os.X_OK):
+        return
+    facts = os.statvfs(_MEMORY)
+    if facts.f_flag & os.ST_NOEXEC or min(facts.f_bavail * facts.f_frsize, _available_memory()) < _ROOM:
+        return
+    os.environ.update(TMPDIR=_MEMORY, BARMAN_TEST_TEMPLATES=on_disk)
+    tempfile.tempdir = None
+
+
+def _available_memory() -> int:
+    with contextlib.suppress(OSError, AttributeError), open("/proc/meminfo", encoding="ascii") as file:
+        found = re.search(r"^MemAvailable: +(\d+) kB", file.read(), re.MULTILINE)
+        return int(found.group(1)) << 10 if found else 0
+    return 0
+
+
+def templates() -> str:
+    """Where the data directories lie that clusters are copied from: they stay, so not in memory."""
+    return os.environ.get("BARMAN_TEST_TEMPLATES") or tempfile.gettempdir()
+
+
+def make_short_directory(kind: str) -> str:
+    """Make a temporary directory with a short path, that other users may enter: the path of a socket has 107 bytes.
+
+    It is named after this process, so that a later run removes it if this one is killed (`sweep`).
+    """
+    parent = tempfile.gettempdir()
+    directory = tempfile.mkdtemp(prefix=f"b{kind}-{os.getpid()}-", dir=parent if len(parent) < 20 else "/tmp")
+    os.chmod(directory, 0o755)
+    return directory
+
+
+def sweep() -> None:
+    """Remove what runs that were killed left behind."""
+    if not os.path.isdir("/proc/self"):
+        return
+    for parent in {tempfile.gettempdir(), "/tmp"}:
+        for entry in os.scandir(parent):
+            match = _OURS.match(entry.name)
+            if match and entry.is_dir(follow_symlinks=False) and not os.path.exists(f"/proc/{match.group(1)}"):
+                shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def cache() -> str:
