@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SHORTCUTS = ("latest", "last", "oldest", "first", "last-failed", "latest-full", "last-full")
+LARGEST = (1 << 31) - 1
 BACKUP_ID_HELP = f"a backup id (YYYYMMDDTHHMMSS), a backup name, or one of {', '.join(SHORTCUTS)}"
 
 
@@ -31,7 +32,7 @@ def add_backup_id(parser: argparse.ArgumentParser) -> None:
 
 
 def at_least(minimum: int) -> Callable[[str], int]:
-    """Return an argument type: a decimal integer not below `minimum`."""
+    """Return an argument type: a decimal integer not below `minimum`, and small enough for every clock and program."""
 
     def parse(text: str) -> int:
         try:
@@ -40,6 +41,8 @@ def at_least(minimum: int) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"'{text}' is not a valid integer") from None
         if value < minimum:
             raise argparse.ArgumentTypeError(f"'{text}' is not an integer of at least {minimum}")
+        if value > LARGEST:
+            raise argparse.ArgumentTypeError(f"'{text}' is larger than {LARGEST}")
         return value
 
     return parse

@@ -83,6 +83,9 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, argparse.Namespace |
     Usage errors leave with status 2, as argparse does.
     """
     parser = global_parser()
+    for word in argv:
+        if not _is_text(word):
+            parser.error(f"argument {ascii(word)} is not text in the encoding of this system")
     options = parser.parse_args(argv)
     words: list[str] = options.command
     if not words or words[0] == "help":
@@ -96,6 +99,15 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, argparse.Namespace |
     )
     module.add_arguments(subparser)
     return options, subparser.parse_args(words[1:]), module
+
+
+def _is_text(word: str) -> bool:
+    """Bytes that are no characters could be shown nowhere: not on a terminal, in JSON or in the log."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _suggestion(word: str) -> str:

@@ -6,6 +6,7 @@ The children have everything imported already, so that a hundred runs take secon
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import os
 import pkgutil
@@ -44,16 +45,21 @@ def run_here(config_file: Path, scratch: Path, *arguments: str, env: Mapping[str
     if pid == 0:
         code = 70
         try:
+            gc.freeze()  # a collection would copy all that the parent has
             for number, path in enumerate(streams, 1):
                 os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
             sys.stdin = open(os.devnull)
-            sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+            sys.stdout = os.fdopen(1, "w", closefd=False)
+            sys.stderr = os.fdopen(2, "w", errors="backslashreplace", closefd=False)
             if env is not None:
                 os.environ.clear()
                 os.environ.update(env)
             from barman.cli.main import run
 
-            code = run(["-c", str(config_file), *arguments])
+            try:
+                code = run(["-c", str(config_file), *arguments])
+            except SystemExit as end:
+                code = int(end.code or 0)
             sys.stdout.flush()
             sys.stderr.flush()
         finally:
