@@ -73,7 +73,6 @@ def sync_step(server: Server, reporter: Reporter, start: Start) -> None:
     layout = server.catalog.layout
     try:
         primary = _ask(server, reporter)
-        adopt_identity(server, primary)
     except OSError as error:
         note_failure(layout, CONTACT, str(error))
         raise SyncError(f"the answer of the primary of server {server.name} cannot be saved: {error}") from error
@@ -155,6 +154,8 @@ def _ask(server: Server, reporter: Reporter) -> SyncInfo:
     primary = parse(document, server.name)
     require_other(server, primary)
     server.catalog.ensure_directories()
+    # What another cluster answers is not remembered: it would count as an answer of the primary.
+    adopt_identity(server, primary)
     save_primary(layout, document)
     note_facts(layout, CONTACT, asked_for=",".join(sorted(here)))
     return primary

@@ -300,6 +300,7 @@ def test_another_cluster_another_backup_and_the_node_itself_are_refused(nodes: t
     other.put_backup("main", IDS[1], 4, systemid="1111111111111111111")
     passive.follow(other, "main")
     assert_told(passive.cron(), "system identifier 1111111111111111111", "nothing is copied")
+    assert not passive.path("main", "primary.info").exists()  # else check would take it for a primary that answers
     passive.follow(passive, "main")
     assert_told(passive.cron(), "is this node itself")
     # Both were active, and each took a backup in the same second.
