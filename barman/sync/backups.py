@@ -80,7 +80,14 @@ def sync_backup(server: Server, backup_id: BackupId, reporter: Reporter) -> None
                 hint=f"Run 'barman sync-backup {server.name} {decision.after}' before.",
             )
         _Copy(server, primary, primary.backups[backup_id], reporter).run()
-    except (BarmanError, OSError) as error:
+    except OSError as error:
+        note_failure(server.catalog.layout, BACKUP, first_line(error))
+        place = f" '{error.filename}'" if error.filename else ""
+        raise SyncError(
+            f"backup {backup_id} of server {server.name} cannot be copied: {error.strerror or error}{place}",
+            hint="Make room, or look at the disk; the next run of cron tries again.",
+        ) from error
+    except BarmanError as error:
         note_failure(server.catalog.layout, BACKUP, first_line(error))
         raise
     finally:

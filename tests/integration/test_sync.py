@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from barman.backup.complete import check_backup
+from barman.catalog.backup_id import BackupId
+from barman.errors import SyncError
+from barman.report import MemoryReporter
 from tests.support import needs
+from tests.support.catalog_builder import write
 from tests.support.fix_homes import Home, Homes
 from tests.support.fix_postgres import Cluster, ClusterFactory
+from tests.support.invariants import Expectations, check_invariants
+from tests.support.passive import Nodes, segment, segment_name
 
 pytestmark = pytest.mark.postgres
 
@@ -23,15 +32,6 @@ def _followed(passive: Home, server: str, statuses: list[str]) -> None:
         if list(passive.backups(server).values()) == statuses:
             return
     raise AssertionError(f"{passive.backups(server)}\n{passive.log_text()[-5000:]}")
-
-
-def _move_to(home: Home, place: Path) -> None:
-    """Let the repository lie somewhere else."""
-    shutil.copytree(home.home, place, dirs_exist_ok=True, symlinks=True)
-    home.home = place
-    home.globals["barman_home"] = str(place)
-    home.write()
-    home.give()
 
 
 def test_the_primary_host_is_lost_and_the_passive_one_restores_every_row(
@@ -62,7 +62,7 @@ def test_the_primary_host_is_lost_and_the_passive_one_restores_every_row(
     pg.insert(6)
     pg.switch_wal()
     primary.cron()
-    passive.cron(times=2)
+    passive.cron()
 
     full, incremental = sorted(passive.backups("pg"))
     for backup in (full, incremental):
@@ -95,34 +95,36 @@ def test_the_primary_host_is_lost_and_the_passive_one_restores_every_row(
     assert restored.value("SELECT count(*) FROM far_away") == 5000
 
 
-def test_a_full_disk_of_the_passive_host_loses_nothing_and_goes_on_when_there_is_room(
-    homes: Homes,
-) -> None:
-    primary, passive = homes.create("first"), homes.create("second")
-    primary.add_server("main", archiver="on", conninfo="host=/nonexistent", streaming_conninfo="host=/nonexistent")
-    primary.put_backup("main", "20261122T100000", 4)
-    passive.follow(primary, "main")
-    _followed(passive, "main", ["DONE"])
-    primary.put_wal("main", *range(5, 12))
-    primary.put_backup("main", "20261122T110000", 12, size=6_000_000)
-    place = passive.directory / "disk"
+def test_a_full_disk_of_the_passive_host_loses_nothing_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    old, new = "20261122T100000", "20261122T110000"
+    place = tmp_path / "passive"
     place.mkdir()
     with needs.small_disk(place, "6m"):
-        _move_to(passive, place)
-        asked = passive.run("sync-info", "main", "--primary").ok()
-        assert asked.out.startswith("{")
-        wals, backup = passive.run("sync-wals", "main"), passive.run("sync-backup", "main", "20261122T110000")
-        for done in (wals, backup):
-            assert done.rc == 1
-            assert "No space left on device" in done.err, done.err
-        here = passive.wals("main")
-        assert here
-        assert here.items() <= primary.wals("main").items(), "nothing that is not whole has a name"
-        assert {line[0] for line in passive.indexed("main")} == {Path(name).name for name in here}
-        assert passive.backups("main")["20261122T100000"] == "DONE"
-        assert passive.backups("main").get("20261122T110000") in (None, "SYNCING", "FAILED")
-        assert not (place / "main" / ".sync-wals").exists(), "what could not be used gives its room back"
-        _move_to(passive, passive.directory / "larger")
-        _followed(passive, "main", ["DONE", "DONE"])
-    assert passive.wals("main") == primary.wals("main")
-    assert passive.base("main", "20261122T110000") == primary.base("main", "20261122T110000")
+        nodes = Nodes(tmp_path)
+        nodes.put_backup(old, 4)
+        nodes.tell()
+        nodes.sync_backup(old)
+        nodes.sync_wals()
+        check_backup(nodes.passive, BackupId(old), MemoryReporter())
+        nodes.put_wal(*range(5, 12))
+        nodes.put_backup(new, 12)
+        write(os.path.join(nodes.theirs.data_directory(BackupId(new)), "big"), os.urandom(6_000_000))
+        nodes.tell()
+        with pytest.raises(SyncError, match="No space left on device"):
+            nodes.sync_wals()
+        assert not os.path.exists(nodes.ours.sync_staging), "what could not be used gives its room back"
+        here = nodes.archived()
+        assert 1 < len(here) < 9
+        assert {line.name for line in nodes.lines()} == set(here)
+        with pytest.raises(SyncError, match="No space left on device"):
+            nodes.sync_backup(new)
+        found = nodes.catalog.snapshot().backups
+        assert found[BackupId(old)].status == "DONE"
+        assert BackupId(new) not in found or not found[BackupId(new)].is_copy_done
+        subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
+        nodes.sync_wals()
+        nodes.sync_backup(new)
+        assert nodes.record(new).status == "DONE"
+        assert nodes.files(nodes.ours, new) == nodes.files(nodes.theirs, new)
+        assert nodes.archived() == {segment_name(number): segment(number) for number in range(4, 13)}
+        check_invariants(nodes.ours, Expectations(backups=[old, new]))
