@@ -36,11 +36,11 @@ class Standbys:
         home.add_server(
             "streamed", self.cascade, streaming_archiver="on", slot_name="barman", create_slot="auto", **options
         )
-        # The slot keeps WAL from the last restartpoint on only if the receiver was there before it.
+        # A receiver begins with the segment that it finds: nothing may be switched before it has.
         home.run("cron").ok()
-        wait_until(
-            lambda: self.cascade.value("SELECT count(*) FROM pg_stat_replication") == 1, "the receiver is connected"
-        )
+        self.primary.insert(1)
+        streaming = home.path("streamed", "streaming")
+        wait_until(lambda: list(streaming.glob("*.partial")), "the receiver has begun")
 
     def of(self, server: str) -> Cluster:
         return self.cascade if server == "streamed" else self.standby
