@@ -36,6 +36,7 @@ from barman.values import replace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from barman.backup.listing import Listing
     from barman.catalog.backup_id import BackupId
     from barman.catalog.backup_info import BackupInfo
     from barman.catalog.catalog import CatalogView
@@ -48,6 +49,8 @@ _LOG = Log(__name__)
 _SHOWN = 5
 DAMAGED = "the backup is damaged on the primary"
 """How the reason of a failure begins that no other attempt will mend."""
+_TOLERANCE = 1 << 20
+"""Sizes of backups are counted in more than one way."""
 _MODE = "passive"
 """The mode of a record whose copy is not complete; the original gives it to all its copies (D9)."""
 
@@ -208,12 +211,16 @@ class _Copy:
             compress=config.network_compression,
             bandwidth_limit=config.bandwidth_limit or None,
         )
+        self._require_whole(mirror.survey())
         with ExitStack() as lenders:  # no longer: the parent may be one of them, and is to know its child
             mirror.copy(list(self._loans(lenders)), intact=intact)
         if self._theirs.compression is None and self._theirs.backup_type != BackupType.RSYNC:
             link_tablespaces(layout, self._info)
         copying.sync_places([directory], config.parallel_jobs)
         self._verify(mirror)
+        given_up = self._what_the_primary_says()
+        if given_up:
+            raise SyncError(given_up)
         take_back_word(layout, backup_id)
         statistics = mirror.statistics
         _LOG.info(
@@ -222,6 +229,20 @@ class _Copy:
             statistics.travelled,
         )
         self._finish(directory)
+
+    def _require_whole(self, listing: Listing) -> None:
+        """Raise SyncError for a backup that has lost its data on the primary, where a deletion may have been killed."""
+        theirs, where = self._theirs, f"backup {self._theirs.backup_id} is not whole on the primary"
+        if theirs.backup_type == BackupType.SNAPSHOT:
+            return
+        if theirs.compression is None and theirs.encryption is None:
+            needed = [f"{top}/global/pg_control" for top in ("data", "pgdata")]
+        else:
+            needed = [path for path in listing.files if path.startswith("data/base.tar")] or ["data/base.tar"]
+        if not any(path in listing.files for path in needed):
+            raise SyncError(f"{where}: '{needed[0]}' is missing")
+        if theirs.size is not None and listing.size + _TOLERANCE < theirs.size:
+            raise SyncError(f"{where}: it has {listing.size} bytes, its record says {theirs.size}")
 
     def _left_out(self) -> Iterator[str]:
         """What is not mirrored: records, marks and notes; links to tablespaces, which lead to places of the primary."""
@@ -314,14 +335,17 @@ class _Copy:
     def _what_the_primary_says(self) -> str:
         """Why no copy can succeed any more: the primary has given the backup up. "" if not, or if it does not say."""
         primary, backup_id = self._primary, self._theirs.backup_id
+        meta, files = posixpath.join(primary.backup_directory, "meta"), primary_files(self._server)
+        places = (
+            posixpath.join(meta, f"{backup_id}-backup.info"),
+            posixpath.join(primary.basebackups_directory, backup_id, "backup.info"),
+        )
         try:
-            places = (
-                posixpath.join(primary.backup_directory, "meta", f"{backup_id}-backup.info"),
-                posixpath.join(primary.basebackups_directory, backup_id, "backup.info"),
-            )
+            if not {f".{backup_id}.deleting", f"{backup_id}-delete_this"}.isdisjoint(files.names(meta)):
+                return "the primary is deleting the backup"
             for path in places:
                 try:
-                    text = primary_files(self._server).read(path, backup_info_file.MAX_SIZE)
+                    text = files.read(path, backup_info_file.MAX_SIZE)
                 except FileMissing:
                     continue
                 info = backup_info_file.parse(text.decode("utf-8", "replace"), backup_id, self._server.name, path=path)

@@ -31,7 +31,7 @@ from barman.wal import __file__ as _wal_package
 from barman.workers import ordered_map
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from barman.report import Reporter
@@ -111,7 +111,16 @@ class Mirror:
         self._limit = bandwidth_limit
         self._lock = threading.Lock()
         self._progress = Progress("Copying", 0, 0)
+        self._surveyed: Listing | None = None
         self.statistics = MirrorStatistics()
+
+    def survey(self) -> Listing:
+        """Look at what there is to copy. From now on the source must not change. Raises SyncError."""
+        self._surveyed = None
+        self._surveyed = self._list_source()
+        for path in self._surveyed.others:
+            self._reporter.warning(f"'{self._tree.source}/{path}' on the primary is not a file and was not copied")
+        return self._surveyed
 
     def copy(self, loans: Sequence[Loan] = (), *, intact: bool = False) -> None:
         """Copy everything that is missing or different here, and remove what the source does not have. Not durable.
@@ -119,7 +128,7 @@ class Mirror:
         `intact`: files that are here are as they were written. Raises SyncError, CommandFailed, OSError.
         """
         began = clock.monotonic()
-        source = self._list_source()
+        source = self._surveyed or self.survey()
         here = self._make_room(source)
         statistics = self.statistics
         statistics.files, statistics.size = len(source.files), source.size
@@ -206,9 +215,13 @@ class Mirror:
         found = parse_find(done.stdout)
         for path in (*found.files, *found.directories):
             _require_inside(path)
-        for path in found.others:
-            self._reporter.warning(f"'{tree.source}/{path}' on the primary is not a file and was not copied")
         files = {path: file for path, file in found.files.items() if not durable.is_temporary(path)}
+        changed = _changed(self._surveyed.files, files) if self._surveyed is not None else []
+        if changed:
+            raise SyncError(
+                f"'{tree.source}' changes on the primary while it is copied: {len(changed)} files, '{changed[0]}' "
+                "among them"
+            )
         return Listing(files, found.directories, found.others)
 
     def _list_here(self) -> Listing:
@@ -306,6 +319,15 @@ class Mirror:
         if item.code[1] == "f":
             with self._lock:
                 self._progress.done += item.size
+
+
+def _changed(before: Mapping[str, ListedFile], now: Mapping[str, ListedFile]) -> list[str]:
+    """Return what was added, removed or resized; a backup that is being deleted must not be followed to its end."""
+    return sorted(
+        path
+        for path in before.keys() | now.keys()
+        if path not in before or path not in now or before[path].size != now[path].size
+    )
 
 
 def _require_inside(path: str) -> None:

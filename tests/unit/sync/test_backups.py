@@ -286,3 +286,42 @@ def test_a_copy_that_is_interrupted_says_so_and_leaves_no_rsync_behind(nodes: No
     assert left.error == f"failure syncing server main backup {FIRST}: interrupted by SIGINT"
     pids = [int(word) for word in mark.read_text().split()]
     wait_until(lambda: not any(map(is_alive, pids)), "what rsync had started has ended")
+
+
+def test_a_backup_that_shrinks_while_it_is_copied_is_not_followed_to_its_end(nodes: Nodes) -> None:
+    """As when somebody deletes it on the primary and is killed: the record there still says DONE."""
+    info = nodes.put_backup(FIRST, 4, mode="rsync-concurrent")
+    nodes.tell()
+    lost = f"rm -rf {nodes.theirs.data_directory(info.backup_id)}/base"
+    nodes.open_door(f'case "$*" in *"rsync --server"*) {lost};; esac')
+    with pytest.raises(SyncError, match="changes on the primary while it is copied: 1 files, 'data/base/1/1259'"):
+        nodes.sync_backup(FIRST)
+    assert nodes.record(FIRST).status == BackupStatus.FAILED
+
+
+@pytest.mark.parametrize(
+    ("lost", "size", "said"),
+    [("data", 4096, "cannot list|'data/global/pg_control' is missing"), ("data/base", 5_000_000, "its record says")],
+)
+def test_a_backup_that_is_half_deleted_on_the_primary_is_not_copied(
+    nodes: Nodes, lost: str, size: int, said: str
+) -> None:
+    nodes.put_backup(FIRST, 4, mode="rsync-concurrent", size=size)
+    nodes.tell()
+    durable.remove_tree(os.path.join(nodes.theirs.backup_directory_of(FIRST), lost))
+    with pytest.raises(SyncError, match=said):
+        nodes.sync_backup(FIRST)
+    assert nodes.record(FIRST).status == BackupStatus.FAILED
+
+
+@pytest.mark.parametrize("marker", [f".{FIRST}.deleting", f"{FIRST}-delete_this"])
+def test_a_backup_whose_deletion_has_begun_on_the_primary_is_no_good_copy(nodes: Nodes, marker: str) -> None:
+    nodes.put_backup(FIRST, 4)
+    nodes.tell()
+    write(os.path.join(nodes.theirs.meta_directory, marker), "delete")
+    with pytest.raises(SyncError, match="the primary is deleting the backup"):
+        nodes.sync_backup(FIRST)
+    assert nodes.record(FIRST).status == BackupStatus.FAILED
+    durable.remove([os.path.join(nodes.theirs.meta_directory, marker)])
+    nodes.sync_backup(FIRST)
+    assert nodes.record(FIRST).is_copy_done
