@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from barman.server.server import Server
     from barman.status.metrics import Sample
 
+_BEGINNINGS = (b"# HELP", b"# TYPE", b"# UNIT", b"# EOF")
+"""One of these begins every exposition."""
 LIGHT = True
 """The log is opened by the first message only: monitoring runs this all day."""
 
@@ -53,9 +55,28 @@ def run(args: argparse.Namespace, context: Context) -> None:
 
     text = exposition(result)
     try:
+        _require_textfile(args.output)
         write_atomic(os.path.abspath(args.output), text, 0o644)
     except OSError as error:
         raise BarmanError(f"cannot write '{args.output}': {error.strerror}") from error
+
+
+def _require_textfile(path: str) -> None:
+    """Raise BarmanError when the file is there and is something else: this often runs as root, from cron."""
+    from barman.errors import BarmanError
+
+    if not os.path.lexists(path):
+        return
+    start = b""
+    if os.path.isfile(path):
+        with open(path, "rb") as file:
+            start = file.read(16)
+        if not start or start.startswith(_BEGINNINGS):
+            return
+    raise BarmanError(
+        f"'{path}' is not a file of metrics: it is not replaced (it begins with {start!r})",
+        hint="Choose another name, or remove the file.",
+    )
 
 
 def _measure(server: Server, *, checks: bool) -> Iterator[Sample]:

@@ -77,7 +77,7 @@ def test_json_has_the_same_values(home):
 
 def test_the_file_is_replaced_whole_and_readable_for_the_collector(home, tmp_path):
     path = tmp_path / "barman.prom"
-    path.write_text("old")
+    path.write_text("# HELP old\n")
     path.chmod(0o600)
     inode = path.stat().st_ino
     done = home.run("metrics", "--no-checks", "--output", str(path))
@@ -90,6 +90,18 @@ def test_the_file_is_replaced_whole_and_readable_for_the_collector(home, tmp_pat
     assert missing.rc == 1
     assert "cannot write" in missing.err
     assert "Traceback" not in missing.said
+
+
+def test_a_file_of_something_else_is_not_replaced(home, tmp_path):
+    for name, content in (("passwd", "root:x:0:0\n"), ("settings.conf", "# a comment\n")):
+        path = tmp_path / name
+        path.write_text(content)
+        done = home.run("metrics", "--no-checks", "--output", str(path))
+        assert done.rc == 1
+        assert f"'{path}' is not a file of metrics" in done.err
+        assert path.read_text() == content
+    (tmp_path / "empty").touch()
+    assert home.run("metrics", "--no-checks", "--output", str(tmp_path / "empty")).rc == 0
 
 
 def test_a_server_that_cannot_be_measured_is_told_and_hides_no_other(home):
