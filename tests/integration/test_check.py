@@ -168,19 +168,6 @@ def test_another_cluster_under_the_same_name_is_red(
     assert hint == "the system Id of the connected PostgreSQL server is not that of backup 20260101T000000"
 
 
-def test_a_standby_needs_its_own_primary(barman_home: BarmanHome, pg: Cluster, pg_factory: ClusterFactory) -> None:
-    standby = pg_factory.standby_of(pg)
-    barman_home.add_server("main", standby, archiver="on", primary_conninfo=pg.conninfo)
-    found = check(barman_home)
-    assert found["PostgreSQL server is standby"][0]
-    assert found["Primary server is not a standby"][0]
-    assert found["Primary and standby have same system ID"][0]
-    barman_home.add_server("main", pg, archiver="on", primary_conninfo=pg.conninfo)
-    found = check(barman_home)
-    assert not found["PostgreSQL server is standby"][0]
-    assert "Primary server is not a standby" not in found
-
-
 def test_wal_from_another_host_is_checked_there(
     barman_home: BarmanHome, pg: Cluster, pg_factory: ClusterFactory
 ) -> None:

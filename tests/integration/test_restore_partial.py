@@ -44,30 +44,3 @@ def test_rows_in_an_unfinished_segment_are_restored_unless_they_are_not_wanted(
             assert history.split()[1] == end, "PostgreSQL found the same end"
         cluster.stop()
     assert (streaming / f"{name}.partial").exists()
-
-
-def test_a_backup_of_a_standby_is_restored_as_a_primary(
-    newest_pg: Cluster, pg_factory: ClusterFactory, barman_home: BarmanHome, tmp_path: Path
-) -> None:
-    pg = newest_pg
-    archive = barman_home.accept_wal("pg")
-    pg.configure(archive_mode="on", archive_command=archive)
-    pg.restart()
-    pg.create_ledger()
-    pg.insert(4)
-    standby = pg_factory.standby_of(pg)
-    barman_home.add_server("pg", standby, archiver="on", primary_conninfo=pg.conninfo)
-    barman_home.run("switch-wal", "--force", "--archive", "pg").ok()
-    barman_home.run("backup", "pg", "--wait").ok()
-    pg.insert(2)
-    wal = pg.switch_wal()
-    wait_until((barman_home.path("pg", "incoming") / wal).exists, "the segment arrives")
-    rows = pg.ledger()
-    standby.stop()
-    pg.stop()
-    barman_home.run("restore", "pg", "latest", str(tmp_path / "restored")).ok()
-    assert not (tmp_path / "restored" / "standby.signal").exists()
-    cluster = pg_factory.adopt(pg.version, tmp_path / "restored")
-    wait_until(lambda: not cluster.value("SELECT pg_is_in_recovery()"), "the recovery ends")
-    assert cluster.ledger() == rows
-    assert cluster.value("SHOW primary_conninfo") == ""

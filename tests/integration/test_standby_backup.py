@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +12,11 @@ from tests.support.fix_postgres import BarmanHome, Cluster, ClusterFactory, requ
 
 SERVERS = ("shipped", "always", "streamed")
 """By whom the WAL comes: archive_command of the primary, that of the standby, streaming from a standby's standby."""
+_ROLES = (
+    "PostgreSQL server is standby",
+    "Primary server is not a standby",
+    "Primary and standby have same system ID",
+)
 
 
 class Standbys:
@@ -72,9 +76,12 @@ class Standbys:
 
 
 @pytest.fixture(params=[("15", "local-rsync"), ("18", "postgres")], ids="-".join)
-def standbys(request: pytest.FixtureRequest, pg_factory: ClusterFactory, barman_home: BarmanHome) -> Iterator[Standbys]:
+def standbys(request: pytest.FixtureRequest, pg_factory: ClusterFactory, barman_home: BarmanHome) -> Standbys:
     version, method = request.param
-    return Standbys(version, pg_factory, barman_home, backup_method=method, backup_options="concurrent_backup")
+    options = {"backup_method": method, "backup_options": "concurrent_backup"}
+    if method == "local-rsync":
+        options["reuse_backup"] = "link"
+    return Standbys(version, pg_factory, barman_home, **options)
 
 
 def test_a_backup_of_a_standby_restores_as_a_primary_with_every_row(standbys: Standbys) -> None:
@@ -97,6 +104,9 @@ def test_a_backup_of_a_standby_restores_as_a_primary_with_every_row(standbys: St
     for standby in (standbys.standby, standbys.cascade):
         standby.value("SELECT pg_wal_replay_resume()")
 
+    checks = home.run("check", "shipped").ok().out
+    for line in _ROLES:
+        assert f"{line}: OK\n" in checks
     # In the middle of a segment, which only the primary can close.
     primary.insert(2, "in the middle")
     standbys.caught_up()
@@ -114,6 +124,10 @@ def test_a_backup_of_a_standby_restores_as_a_primary_with_every_row(standbys: St
         control = _control_data(standbys.of(server), home.path(server, "base", backup, "data"))
         assert _position(record["end_xlog"]) >= _position(control["Minimum recovery ending location"])
         assert _position(control["Minimum recovery ending location"]) > 0
+        if record["mode"] == "rsync-concurrent":
+            # Whichever standby a file is of: it is compared by content.
+            files = home.path(server, "base", backup, "data").rglob("*")
+            assert len([path for path in files if path.is_file() and path.stat().st_nlink > 1]) > 500
         backups.append((server, backup))
 
     primary.insert(2, "after the backups")
