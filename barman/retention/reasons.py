@@ -5,7 +5,7 @@ from __future__ import annotations
 from barman.catalog.backup_info import BackupStatus
 from barman.catalog.chain import find_root
 from barman.retention.policy import Redundancy
-from barman.retention.report import RetentionStatus
+from barman.retention.report import RetentionStatus, is_ahead
 from barman.retention.tiers import wanted
 from barman.timestamps import format_ctime
 from barman.typing import TYPE_CHECKING
@@ -77,9 +77,22 @@ def _reason(  # noqa: PLR0913  one sentence depends on all of it
         return f"{info.status}: no policy applies" + _help(info)
     if word == RetentionStatus.KEEP_FULL:
         return "an incremental backup that depends on it is kept"
+    return _by_policy(info, word, policy, minimum, now, covering.get(info.backup_id))
+
+
+def _by_policy(
+    info: BackupInfo,
+    word: str,
+    policy: RetentionPolicy,
+    minimum: int,
+    now: datetime,
+    covering: BackupInfo | None,
+) -> str:
+    if word == RetentionStatus.VALID and info.end_time is not None and is_ahead(info, now):
+        return f"it ended in the future ({format_ctime(info.end_time)}), by a clock that was wrong: no policy counts it"
     if isinstance(policy, Redundancy):
         return _by_redundancy(word, policy, minimum)
-    return _by_window(info, word, policy, minimum, now, covering.get(info.backup_id))
+    return _by_window(info, word, policy, minimum, now, covering)
 
 
 def _help(info: BackupInfo) -> str:

@@ -9,8 +9,8 @@ What a tier wants is never obsolete. The keep annotation that a tier has set (`v
 operator: it is looked through.
 """
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime, timedelta
 
 from barman.catalog.backup_id import BackupId
 from barman.catalog.backup_info import BackupInfo, BackupStatus
@@ -34,6 +34,9 @@ class RetentionStatus:
     """Not DONE, without a root, or needed if only it could be restored: no policy counts it."""
 
 
+CLOCKS_APART: Final = timedelta(days=1)
+"""Less is no fault: the clock of a database host decides when a backup ended."""
+
 Report = dict[BackupId, str]
 _Tree = list[BackupInfo]
 _Judged = tuple[_Tree, str, bool]
@@ -47,10 +50,11 @@ def report(
     What the report calls OBSOLETE may be deleted, provided that the view has no unreadable record.
     """
     trees = _trees(view)
+    uncounted = frozenset(i for i, info in view.backups.items() if is_ahead(info, now)) | set(view.unrestorable)
     if isinstance(policy, Redundancy):
-        judged = _by_redundancy(trees, view, max(policy.count, minimum_redundancy, 1))
+        judged = _by_redundancy(trees, view, max(policy.count, minimum_redundancy, 1), uncounted)
     else:
-        judged = _by_window(trees, view, policy.starts(now), minimum_redundancy)
+        judged = _by_window(trees, view, policy.starts(now), minimum_redundancy, uncounted)
     statuses: Report = {}
     archive = wanted(view, tiers)
     for (root, *children), status, within in judged:
@@ -65,6 +69,11 @@ def report(
             kept = None if status == RetentionStatus.NONE else _keep_of(child, view)
             statuses[child.backup_id] = kept or _unless_broken(child, _of_child(status, within), view)
     return {i: _unless_empty(view.backups[i], statuses) for i in sorted(view.backups)}
+
+
+def is_ahead(info: BackupInfo, now: datetime) -> bool:
+    """Whether a backup ended in the future, by more than the clocks of two hosts may be apart."""
+    return info.end_time is not None and info.end_time - now > CLOCKS_APART
 
 
 def _trees(view: CatalogView) -> list[_Tree]:
@@ -89,7 +98,9 @@ def _unless_broken(info: BackupInfo, status: str, view: CatalogView) -> str:
     return RetentionStatus.NONE if needed and info.backup_id in view.unrestorable else status
 
 
-def _by_redundancy(trees: list[_Tree], view: CatalogView, required: int) -> Iterator[_Judged]:
+def _by_redundancy(
+    trees: list[_Tree], view: CatalogView, required: int, uncounted: Collection[BackupId]
+) -> Iterator[_Judged]:
     """Each tree with the status of its root, and whether that is among those that the policy wants."""
     counted = 0
     for tree in trees:
@@ -98,13 +109,17 @@ def _by_redundancy(trees: list[_Tree], view: CatalogView, required: int) -> Iter
             yield tree, RetentionStatus.NONE, False
             continue
         within = counted < required
-        counted += root.backup_id not in view.unrestorable
+        counted += root.backup_id not in uncounted
         otherwise = RetentionStatus.VALID if within else RetentionStatus.OBSOLETE
         yield tree, _keep_of_tree(tree, view) or otherwise, within
 
 
 def _by_window(
-    trees: list[_Tree], view: CatalogView, start: datetime | None, minimum_redundancy: int
+    trees: list[_Tree],
+    view: CatalogView,
+    start: datetime | None,
+    minimum_redundancy: int,
+    uncounted: Collection[BackupId],
 ) -> Iterator[_Judged]:
     counted = 0
     covered = False
@@ -115,14 +130,14 @@ def _by_window(
             continue
         if not covered:
             # The first backup that ended before the window is needed to recover to its start.
-            good = root.backup_id not in view.unrestorable
+            good = root.backup_id not in uncounted
             covered = good and start is not None and root.end_time is not None and root.end_time < start
             otherwise = RetentionStatus.VALID
         elif counted < minimum_redundancy:
             otherwise = RetentionStatus.POTENTIALLY_OBSOLETE
         else:
             otherwise = RetentionStatus.OBSOLETE
-        counted += root.backup_id not in view.unrestorable
+        counted += root.backup_id not in uncounted
         yield tree, _keep_of_tree(tree, view) or otherwise, not covered
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
 
 from barman import clock
 from barman.backup.combining import find_combiner
@@ -15,17 +14,15 @@ from barman.catalog.chain import walk_to_root
 from barman.check.check import Outcome, check, failed, passed
 from barman.errors import BackupError, CatalogError, ConfigError
 from barman.postgres.data_directory import CONTROL_FILE, TABLESPACE_LINKS
+from barman.retention.report import is_ahead
 from barman.timestamps import format_ctime
-from barman.typing import TYPE_CHECKING, Final
+from barman.typing import TYPE_CHECKING
 from barman.units import format_age, format_interval, format_size
 from barman.wal.restorable import judged
 
 if TYPE_CHECKING:
     from barman.catalog.backup_info import BackupInfo
     from barman.check.context import CheckContext
-
-_CLOCKS_APART: Final = timedelta(days=1)
-"""Less is no fault: the clock of a database host decides when a backup ended."""
 
 
 @check("directories", applies=lambda config: not config.disabled)
@@ -68,7 +65,7 @@ def backup_maximum_age(context: CheckContext) -> Outcome:
     if newest is None or newest.end_time is None:
         return failed(f"{given}, latest backup age: No available backups")
     age = clock.now() - newest.end_time
-    if age < -_CLOCKS_APART:
+    if is_ahead(newest, clock.now()):
         # It would excuse all backups that are missing until then.
         end = format_ctime(newest.end_time)
         return failed(f"{given}, latest backup age: its end, {end}, is in the future: the clocks of the hosts differ")

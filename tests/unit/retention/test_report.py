@@ -140,6 +140,24 @@ def test_where_nothing_can_be_restored_nothing_goes():
     assert newest_first(report(view_of(infos, broken=every), WEEK, 0, NOW)) == [N, N, N]
 
 
+@pytest.mark.parametrize(
+    ("policy", "minimum", "expected"),
+    [
+        (Redundancy(1), 0, [V, V, OB, OB]),
+        (Redundancy(2), 0, [V, V, V, OB]),
+        (WEEK, 0, [V, V, V, OB]),
+        (WEEK, 3, [V, V, V, PO]),
+    ],
+)
+def test_a_backup_of_the_future_makes_none_obsolete(policy, minimum, expected):
+    """A clock was wrong for a while: what is taken now would go at once, and so would all until that day."""
+    assert newest_first(report(view_of([backup(age) for age in (-400, 0, 9, 20)]), policy, minimum, NOW)) == expected
+
+
+def test_a_day_between_two_clocks_is_no_future():
+    assert newest_first(report(view_of([backup(-1), backup(0)]), Redundancy(1), 0, NOW)) == [V, OB]
+
+
 # --- the oracle: the rules once more, written as sets instead of a walk
 
 
@@ -152,6 +170,7 @@ def oracle(infos, keep, policy, minimum, broken=frozenset()):  # noqa: C901  the
         return info
 
     good = [i for i in infos if i.parent_backup_id is None and i.status == "DONE" and i.backup_id not in broken]
+    good = [i for i in good if i.end_time <= NOW + timedelta(days=1)]
     newer = {info.backup_id: sum(other.backup_id > info.backup_id for other in good) for info in infos}
     expected = {}
     for info in infos:
@@ -189,7 +208,7 @@ def oracle(infos, keep, policy, minimum, broken=frozenset()):  # noqa: C901  the
 
 @st.composite
 def catalogs(draw):
-    ages = draw(st.lists(st.integers(0, 40), unique=True, max_size=9))
+    ages = draw(st.lists(st.integers(-3, 40), unique=True, max_size=9))
     infos = []
     for age in sorted(ages, reverse=True):
         # Mostly DONE; a backup may end long after it began, out of order with its neighbours.
