@@ -78,7 +78,9 @@ def argument_parser() -> argparse.ArgumentParser:
         parser.add_argument(
             *flags, f"--{name}", dest="compression", action="store_const", const=name, help=f"compress with {name}"
         )
-    parser.add_argument("--compression-level", metavar="LEVEL", help="low, medium, high or a number (default: medium)")
+    parser.add_argument(
+        "--compression-level", metavar="LEVEL", type=_level, help="low, medium, high or a number (default: medium)"
+    )
     parser.add_argument(
         *("-p", "--parallel"),
         metavar="N",
@@ -93,6 +95,15 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("server_name", metavar="SERVER_NAME", help="the server's name in the configuration of Barman")
     parser.add_argument("wal_path", metavar="WAL_PATH", help="the WAL file: %%p in archive_command")
     return parser
+
+
+def _level(text: str) -> str:
+    try:
+        if text not in ("low", "medium", "high"):
+            int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not low, medium, high or a number") from None
+    return text
 
 
 def _archive(remote: Remote, command: str, options: argparse.Namespace) -> int:
@@ -217,10 +228,13 @@ class Transfer:
     def _compress(self, sent: _Sent) -> bytes:
         import io
 
-        from barman.compression.codec import find_codec
+        from barman.compression.codec import CodecError, find_codec
 
         content = io.BytesIO()
-        find_codec(str(self._compression), level=self._level).encode_file(sent.path, content)
+        try:
+            find_codec(str(self._compression), level=self._level).encode_file(sent.path, content)
+        except CodecError as error:
+            raise ClientError(error.message) from error
         return content.getvalue()
 
     def hear(self, data: bytes) -> None:
