@@ -70,7 +70,8 @@ def sync_backup(server: Server, backup_id: BackupId, reporter: Reporter) -> None
     try:
         lock.acquire()
     except LockBusy as error:
-        raise SyncError(already_running(server.name, backup_id)) from error
+        text = f"Another synchronisation process for backup {backup_id} of server {server.name} is already running."
+        raise SyncError(text) from error
     try:
         # Whoever held the lock until now may have done the work.
         decision = _decide(server, primary, backup_id)
@@ -95,11 +96,6 @@ def sync_backup(server: Server, backup_id: BackupId, reporter: Reporter) -> None
         raise
     finally:
         lock.release()
-
-
-def already_running(server_name: str, backup_id: str) -> str:
-    """Return the line that says that somebody copies this backup now."""
-    return f"Another synchronisation process for backup {backup_id} of server {server_name} is already running."
 
 
 def rules_of(server: Server) -> LocalRules | None:

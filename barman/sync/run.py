@@ -12,7 +12,7 @@ from barman import clock
 from barman.errors import BarmanError, SyncError
 from barman.logs import Log
 from barman.sync.adopt import adopt_identity, adopt_keeps
-from barman.sync.backups import DAMAGED, already_running, purge, rules_of
+from barman.sync.backups import DAMAGED, purge, rules_of
 from barman.sync.plan import Action, covered_backups, plan_backups, plan_wals
 from barman.sync.primary import ask, require_other
 from barman.sync.protocol import parse
@@ -192,7 +192,8 @@ def _say(decision: BackupDecision, server: Server, reporter: Reporter) -> None:
 def _start_backup(server: Server, plan: SyncPlan, reporter: Reporter, start: Start) -> None:
     running, chosen = _running_copy(server), next_copy(server, plan)
     if running is not None:
-        reporter.info(already_running(server.name, str(running.backup_id)))
+        what = f"A synchronisation process for backup {running.backup_id} on server {server.name}"
+        reporter.info(f"{what} is already in progress")
     elif chosen is not None:
         reporter.info(f"Starting copy of backup {chosen.backup_id} for server {server.name}")
         start("sync-backup", server.name, chosen.backup_id)

@@ -13,7 +13,7 @@ from collections.abc import Collection
 import pytest
 
 from tests.support.fix_homes import ORIGINAL, OURS, ActiveServer, Home, Homes
-from tests.support.fix_postgres import ClusterFactory
+from tests.support.fix_postgres import ClusterFactory, wait_until
 
 IDS = ("20261120T100000", "20261120T110000")
 NOWHERE = {"conninfo": "host=/nowhere", "streaming_conninfo": "host=/nowhere", "archiver": "on"}
@@ -131,6 +131,17 @@ def test_what_a_passive_node_of_the_original_has_left_is_read_right_and_complete
     missing = {os.path.basename(name) for name in primary.wals("chain").keys() - passive.wals("chain").keys()}
     assert late in missing
 
+    # A passive node of ours behind it: label and children come out right again.
+    third = homes.create("third")
+    third.follow(passive, "chain")
+    third.run("sync-info", "--primary", "chain").ok()
+    for backup in IDS:
+        third.run("sync-backup", "chain", backup).ok()
+    third.run("sync-wals", "chain").ok()
+    assert third.wals("chain") == passive.wals("chain")
+    assert len(third.indexed("chain")) == len(third.wals("chain"))
+    assert differing(third, primary, IDS, "chain") <= {"mode", "deduplicated_size", "status"}
+
     passive.use(OURS)
     passive.catch_up(primary, "chain")
     assert passive.catch_up(primary, "single") == 1
@@ -142,3 +153,20 @@ def test_what_a_passive_node_of_the_original_has_left_is_read_right_and_complete
         assert int(position) > 0, server
     passive.run("delete", "chain", IDS[0]).ok()
     assert passive.backups("chain") == {}
+
+
+def test_neither_program_copies_what_the_other_one_is_copying(homes: Homes) -> None:
+    primary, passive = homes.create("primary"), homes.create("passive")
+    primary.add_server("main", None, **NOWHERE)
+    passive.follow(primary, "main", bandwidth_limit="700", basebackup_retry_sleep="0")
+    for number, (backup, copier, other) in enumerate(((IDS[0], OURS, ORIGINAL), (IDS[1], ORIGINAL, OURS)), 4):
+        primary.put_backup("main", backup, number, size=1_000_000)
+        passive.use(copier)
+        passive.run("cron").ok()
+        base = passive.path("main", "base", backup, "data", "base", "1")
+        wait_until(lambda place=base: any(place.glob("*")), "files come", 60)
+        passive.use(other)
+        done = passive.run("cron").ok()
+        assert f"A synchronisation process for backup {backup} on server main is already in progress" in done.out
+        passive.wait_idle()
+        assert passive.base("main", backup) == primary.base("main", backup)

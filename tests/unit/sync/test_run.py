@@ -73,7 +73,7 @@ def test_one_copy_runs_at_a_time_and_wal_is_copied_beside_it(nodes: Nodes) -> No
     with Locks(nodes.ours).sync_backup(FIRST):
         said, started = nodes.step()
     assert said.texts("info")[0] == (
-        f"Another synchronisation process for backup {FIRST} of server main is already running."
+        f"A synchronisation process for backup {FIRST} on server main is already in progress"
     )
     assert started == [("sync-wals", "main")]
     with Locks(nodes.ours).sync_wal():
