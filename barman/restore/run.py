@@ -218,7 +218,7 @@ def make_plan(
         stage = choose_stage(request, backup, directory)
         backup = staged(backup, layouts, stage)
     unpack_stage = None
-    if backup.is_archived:
+    if backup.is_archived and backup.chain is None:
         refusals += judge_archives(backup, delta=request.delta, custom=around.custom)
         if around.remote is not None:
             unpack_stage = stage_below(around.remote.transfer.staging)

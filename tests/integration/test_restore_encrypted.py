@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 
 from barman.catalog.wal_content import recognise_file
+from tests.integration.test_restore_remote import promoted
 from tests.support.fix_gpg import LOCKED, PRINT_PASSPHRASE, Keyring, files_with, fixture_all_keys, fixture_keyring
 from tests.support.fix_postgres import BarmanHome, Cluster, ClusterFactory, wait_until
+from tests.support.fix_sshd import USER, Sshd
 
 __all__ = ["fixture_all_keys", "fixture_keyring"]
 
@@ -125,3 +127,65 @@ def test_an_encrypted_backup_is_taken_and_restored_and_nothing_stays_in_the_clea
     spoilt = barman_home.run("restore", "pg", "latest", str(tmp_path / "spoilt"), "--tablespace", moved + "2")
     assert spoilt.rc == 1
     assert not (tmp_path / "spoilt" / "global" / "pg_control").exists()
+
+
+def test_an_encrypted_chain_is_restored_here_and_on_another_host_and_nothing_stays_in_the_clear(
+    pg_factory: ClusterFactory, barman_home: BarmanHome, keyring: Keyring, sshd: Sshd, tmp_path: Path
+) -> None:
+    pg, secret = pg_factory.create("18", settings={"summarize_wal": "on"}), "a row that nobody else may read"
+    options = {"backup_compression": "gzip", "backup_compression_format": "tar", "compression": "zstd", **GPG}
+    barman_home.add_server("pg", pg, archiver="on", immediate_checkpoint="true", **options)
+    pg.configure(archive_mode="on", archive_command=barman_home.accept_wal("pg"))
+    pg.restart()
+    pg.create_ledger()
+    place = pg_factory.scratch() / "space"
+    place.mkdir()
+    shutil.chown(place, pg.data.stat().st_uid)
+    pg.sql(f"CREATE TABLESPACE far LOCATION '{place}'")
+    pg.sql("CREATE TABLE far_away TABLESPACE far AS SELECT generate_series(1, 20000) AS n")
+    pg.insert(50, secret)
+    barman_home.run("switch-wal", "--force", "--archive", "pg").ok()
+    barman_home.run("backup", "pg", "--wait").ok()
+    pg.insert(5, secret)
+    barman_home.run("backup", "pg", "--wait", "--incremental", "latest").ok()
+    pg.sql("UPDATE far_away SET n = 0 WHERE n = 7")
+    pg.insert(5, secret)
+    barman_home.run("backup", "pg", "--wait", "--incremental", "latest").ok()
+    leaf, middle, full = barman_home.run("list-backups", "--minimal", "pg").ok().out.split()
+    for backup in (leaf, middle, full):
+        archives = list(barman_home.path("pg", "base", backup).rglob("*.tar*"))
+        assert [recognise_file(str(path))[1] for path in archives] == ["gpg"] * 2
+    rows = pg.ledger()
+    pg.stop()
+
+    keyring.forget_passphrases()
+    barman_home.servers["pg"]["encryption_passphrase_command"] = "echo wrong"
+    barman_home.write()
+    refused = barman_home.run("restore", "pg", leaf, str(tmp_path / "refused"))
+    assert (refused.rc, (tmp_path / "refused").exists()) == (1, False)
+    assert "cannot be decrypted" in refused.err
+    barman_home.servers["pg"]["encryption_passphrase_command"] = PRINT_PASSPHRASE
+    barman_home.write()
+
+    host, stage = pg_factory.scratch(), pg_factory.scratch()
+    shutil.chown(host, USER)
+    there = ("--remote-ssh-command", sshd.command, "--staging-path", str(stage))
+    for destination, more in ((tmp_path / "here", ()), (host / "there", there)):
+        moved = f"far:{destination}-far"
+        done = barman_home.run("restore", "pg", leaf, str(destination), "--tablespace", moved, *more).ok()
+        assert "Start combining backup via pg_combinebackup" in done.out
+        cluster = promoted(pg_factory.adopt(pg.version, destination))
+        assert cluster.ledger() == rows
+        assert cluster.value("SELECT sum(n) FROM far_away") == 200010000 - 7
+        cluster.stop()
+        shutil.rmtree(destination)
+        shutil.rmtree(f"{destination}-far")
+    # The full backup alone, sent over there.
+    done = barman_home.run(
+        "restore", "pg", full, str(host / "full"), "--tablespace", f"far:{host}/full-far", *there, "--target-immediate"
+    ).ok()
+    assert (host / "full" / "global" / "pg_control").exists()
+    shutil.rmtree(host / "full")
+    assert list(stage.iterdir()) == []
+    for directory in (barman_home.directory, stage, tmp_path):
+        assert files_with(directory, secret.encode()) == []
