@@ -147,6 +147,13 @@ class SyncError(BarmanError):
     """A passive node cannot follow its primary."""
 
 
+def describe_refusal(error: OSError) -> str:
+    """What the operating system has refused, and where, in one line."""
+    place = f" '{error.filename}'" if error.filename else ""
+    second = f" -> '{error.filename2}'" if error.filename2 else ""
+    return f"the operating system refused an operation on{place}{second}: {error.strerror or error}"
+
+
 class Interrupted(BaseException):
     """SIGINT or SIGTERM arrived: clean up and leave. Not an Exception, so that nothing swallows it."""
 

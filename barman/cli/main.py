@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from barman.errors import BarmanError, ConfigError, Interrupted
+from barman.errors import BarmanError, ConfigError, Interrupted, describe_refusal
 from barman.interrupts import raise_interrupted
 from barman.typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,7 @@ def run(argv: Sequence[str]) -> int:
     except OSError as error:
         # Standard output is full: what was asked for has been done, its account is lost.
         close_standard_output()
-        sys.stderr.write(f"ERROR: {_describe(error)}\n")
+        sys.stderr.write(f"ERROR: {describe_refusal(error)}\n")
         return 1
     except ConfigError as error:
         # The configuration could not be loaded at all: there is no reporter yet.
@@ -143,7 +143,7 @@ def _guarded(args: argparse.Namespace | None, module: Any, context: Context, log
         raise
     except OSError as error:
         _log_traceback(log)
-        reporter.error(_describe(error))
+        reporter.error(describe_refusal(error))
         return 1
     except Exception as error:  # noqa: BLE001  # the boundary: no traceback reaches a terminal
         _log_traceback(log)
@@ -155,12 +155,6 @@ def _guarded(args: argparse.Namespace | None, module: Any, context: Context, log
     if context.exit_code is not None:
         return context.exit_code
     return 1 if reporter.failed else 0
-
-
-def _describe(error: OSError) -> str:
-    place = f" '{error.filename}'" if error.filename else ""
-    second = f" -> '{error.filename2}'" if error.filename2 else ""
-    return f"the operating system refused an operation on{place}{second}: {error.strerror or error}"
 
 
 def _log_traceback(log: _Log) -> None:

@@ -25,7 +25,7 @@ from barman.cron.plan import (
     plan_maintenance,
     plan_receiver,
 )
-from barman.errors import BarmanError, LockBusy
+from barman.errors import BarmanError, LockBusy, describe_refusal
 from barman.hooks.points import has_scripts
 from barman.logs import Log
 from barman.report import MemoryReporter
@@ -76,6 +76,9 @@ class Cron:
             action()
         except BarmanError as error:
             reporter.failure(error)
+        except OSError as error:
+            _log.exception("unexpected failure")
+            reporter.error(describe_refusal(error))
         except Exception as error:  # noqa: BLE001  # one server in a loop: nothing may stop the next one
             _log.exception("unexpected failure")
             reporter.exception(f"{type(error).__name__}: {error}")
