@@ -35,21 +35,25 @@ _FREE = r"/_(INFO|WARNING|ERROR|EXCEPTION)/\d+"
 _PROGRAM = "barman_ver|python_executable|python_ver|timestamp|kernel_ver|ssh_ver"
 
 INTENDED = (
-    Difference("old keys", r"\| json \| \+ .*/base_backup_information/(disk_usage|incremental_size)\w* ="),
-    Difference("recovery window", r"\| \+ (\tRecovery window: |    (Recoverable until|Missing WAL) +: )"),
-    Difference("recovery window", r"\| json \| \+ .*(/recovery_window/|/wal_information/recovery/)"),
+    Difference(
+        "old keys", r"^show-backups? .*\| json \| \+ /[^/]+/base_backup_information/(disk_usage|incremental_size)\w* ="
+    ),
+    Difference("recovery window", r"^status .*\| (console \| \+ \tRecovery window: |json \| \+ /\w+/recovery_window/)"),
+    Difference("recovery window", r"^show-backups? .*\| console \| \+     (Recoverable until|Missing WAL) +: "),
+    Difference("recovery window", r"^show-backups? .*\| json \| \+ /\w+/wal_information/recovery/"),
     Difference("options of 3.20", r"\| \+ .*/aws_sse_customer_key[ /]"),
     Difference("servers of 3.20", r"^(list-processes|check-wal-archive) (main|empty|unfinished|legacy|broken) \| "),
     Difference("own options", r"\| \+ .*/((wal_)?hook_script_timeout|retention_tiers)[ /]"),
     Difference("live facts", rf"^(show-servers|diagnose).* \| \+ .*/({_LIVE}) = "),
     Difference("connection errors", r"^(show-servers|diagnose).* \| ~ .*/connection_error = "),
-    Difference("passwords", r"/conninfo(/value)? = "),
+    Difference("passwords", r"^(show-servers?|diagnose).* ~ /[^/]+(/.*)?/conninfo(/value)? = .*\*REDACTED\*"),
     Difference("passwords", r"^show-servers? .* \| console \| \+ .*/create_slot = "),  # its line ends the one before
     Difference("hints", r"\| json \| \+ /_HINT"),
     Difference("wording", rf"\| json \| ~ {_FREE} = "),
     Difference("wording", r"^show-backup.* \| json \| ~ .*/wal_information/_WARNING = "),
-    Difference("unreadable records", r"^\S+( --nagios)? torn "),
-    Difference("disabled servers", r"^status broken "),
+    Difference("unreadable records", r"^\S+( --nagios)? torn .*\| (\+ |~ exit [12] 0$|- (stderr |/_)EXCEPTION)"),
+    Difference("unreadable records", r"^(list-backups|check) .*torn .*\| - (/torn = \[\]|BARMAN CRITICAL - Global.*)$"),
+    Difference("disabled servers", r"^status broken \| \w+ \| (~ exit 1 0$|- (stderr |/_)EXCEPTION|\+ )"),
     Difference(
         "disabled servers", r"^check broken \| json \| ~ /broken/pg_basebackup_compatible/hint = .*: (Unknown|None),"
     ),
@@ -71,12 +75,13 @@ INTENDED = (
     Difference(
         "program facts", r"^diagnose.*/(barman_ver|python_executable|python_ver|timestamp|kernel_ver|ssh_ver) = "
     ),
-    Difference("analysis time", r"^show-backup .* \| json \| \+ .*/analysis_time(_seconds)? = ", live=True),
-    Difference("resources saved", r"^show-backup .* \| console \| [-+]     Resources saved  ", live=True),
-    Difference("resources saved", r"^show-backup .* \| json \| ~ .*/resources_saved(_bytes)? = ", live=True),
+    Difference("analysis time", r"^show-backups? .* \| json \| \+ .*/analysis_time(_seconds)? = ", live=True),
+    Difference("resources saved", r"^show-backups? .* \| console \| [-+]     Resources saved  ", live=True),
+    Difference("resources saved", r"^show-backups? .* \| json \| ~ .*/resources_saved(_bytes)? = ", live=True),
     Difference("whole numbers", r"^diagnose.* \| ~ .*/current_size = \d+\.0 / \d+$", live=True),
     Difference("all reasons", r"^delete kept \w+ \| (console \| \+ stderr WARNING|json \| \+ /_WARNING/1 = )"),
     Difference("judged first", r"^restore kept .* \| (console \| - |json \| - /_INFO/\d = ')(Starting|Destination)"),
+    Difference("contradictions", r"^keep kept \w+ --release --target full \| "),
     Difference("all with names", r"^list-backups all main \| \w+ \| - "),
     Difference("labels and histories", r"^list-files .* --target (wal|full) .*\| \+ /.*/wals/.*\.(backup|history)$"),
 )

@@ -107,6 +107,7 @@ REFUSED = (
     "console: get-wal nosuch 000000010000000000000006",
     f"keep kept {shapes.FIRST}",
     f"keep kept {shapes.FAILED} --target full",
+    f"keep kept {shapes.SECOND} --release --target full",
     f"check-backup kept {shapes.FAILED}",
     f"delete kept {shapes.FIRST}",
     f"delete kept {shapes.SECOND}",
