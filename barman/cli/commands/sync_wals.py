@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> None:
-    """Copy what is missing; silent when that went well. Raises SyncError."""
+    """Copy what is missing, and judge the backups that waited for it; silent when that went well. Raises SyncError."""
     from barman.errors import SyncError
 
     server = context.server(args.server_name, inactive="skip", disabled="error")
@@ -25,6 +25,10 @@ def run(args: argparse.Namespace, context: Context) -> None:
         return
     if not server.config.passive_node:
         raise SyncError(f"server {server.name} is not passive")
+    from barman.backup.complete import check_backup
+    from barman.catalog.backup_info import BackupStatus
     from barman.sync.wals import sync_wals
 
     sync_wals(server, context.reporter)
+    for info in server.catalog.snapshot().with_status([BackupStatus.WAITING_FOR_WALS]):
+        check_backup(server, info.backup_id, context.reporter)

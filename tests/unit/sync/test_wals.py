@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from barman.catalog.backup_id import BackupId
+from barman.catalog.backup_info import BackupStatus
 from barman.catalog.wal_file import WalFile
 from barman.errors import SyncError
 from barman.fs import durable
 from barman.sync.state import read_record
 from barman.wal.quarantine import reason_of
 from tests.support.catalog_builder import add_backup
+from tests.support.offline import run_here
 from tests.support.passive import Nodes, segment, segment_name
 from tests.support.wal_builder import MB
 from tests.support.wal_files import HISTORY
@@ -207,3 +210,14 @@ def test_a_staging_directory_on_another_file_system_is_no_hindrance(nodes: Nodes
         assert nodes.archived() == {segment_name(number): segment(number) for number in range(4, 8)}
     finally:
         durable.remove_tree(str(place))
+
+
+def test_a_backup_that_waited_for_these_files_is_done_when_the_command_ends(tmp_path: Path) -> None:
+    nodes = Nodes(tmp_path)
+    nodes.put_backup(BACKUP, 4)
+    nodes.tell()
+    nodes.sync_backup(BACKUP)
+    assert nodes.catalog.backups.read(BackupId(BACKUP)).status == BackupStatus.WAITING_FOR_WALS
+    done = run_here(tmp_path / "passive" / "barman.conf", tmp_path, "sync-wals", "main")
+    assert (done.rc, done.out, done.err) == (0, "", "")
+    assert nodes.catalog.backups.read(BackupId(BACKUP)).status == BackupStatus.DONE
