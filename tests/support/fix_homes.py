@@ -304,11 +304,11 @@ class Homes:
     """Makes homes and ends them all."""
 
     def __init__(self, servers: SshdFactory) -> None:
+        self.sshd = servers.create()
         # Outside tmp_path, which other users cannot enter.
         self.directory = _make_directory("/tmp")
         # Thousands of files are made durable, for every home again; that they are is tested elsewhere.
         self._disk = _make_directory(_MEMORY) if _has_room(_MEMORY) else self.directory
-        self.sshd = servers.create()
         self._homes: list[Home] = []
 
     def create(self, name: str, program: str = OURS) -> Home:
