@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import gzip
 import os
+import shutil
 import struct
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,16 @@ import pytest
 
 from barman.clients.recovery import STOP
 from barman.fs.lock import who_holds
-from tests.support.fix_postgres import Cluster, ClusterFactory, wait_until
+from tests.support.fix_postgres import (
+    VERSIONS,
+    BarmanHome,
+    Cluster,
+    ClusterFactory,
+    find_bindirs,
+    require_version,
+    wait_until,
+)
+from tests.support.fix_sshd import SshdFactory
 from tests.support.fix_upstream import find_upstream
 from tests.support.fix_wal_clients import HOST, WalLink
 from tests.support.wal_files import HISTORY, SYSTEM_ID, drop, segment, segment_name
@@ -25,13 +38,27 @@ BEYOND = segment_name(60)
 """A segment after the position where timeline 2 left timeline 1: nothing says that there should be one."""
 
 
-class Story:
-    """A cluster that was backed up, wrote on, and is lost; its WAL is in the archive of a Barman host."""
+class Lost:
+    """A cluster of one version that was backed up, wrote on, and is lost: what its Barman host has, and its rows.
 
-    def __init__(self, link: WalLink, pg: Cluster, factory: ClusterFactory) -> None:
-        self.link = link
-        self.factory = factory
-        self.version = pg.version
+    Made once for the whole module: the tests get copies.
+    """
+
+    def __init__(self, version: str, directory: Path) -> None:
+        self.version = version
+        self.kept = directory / "kept"
+        with contextlib.ExitStack() as stack:
+            servers, factory, home = SshdFactory(), ClusterFactory(), BarmanHome(directory)
+            for part in (home, factory, servers):
+                stack.callback(part.close)
+            link = WalLink(factory.scratch(), home, servers.create())
+            pg = factory.create(version)
+            self.bindir = pg.bindir
+            self.rows = self._write(link, pg)
+            pg.destroy()
+            home.home.rename(self.kept)
+
+    def _write(self, link: WalLink, pg: Cluster) -> list[tuple[int, str]]:
         link.home.add_server("pg", pg, archiver="on", compression="gzip")
         link.barman("check", "pg")
         pg.configure(archive_mode="on", archive_command=link.archive_command())
@@ -44,8 +71,23 @@ class Story:
             wal = pg.switch_wal()
         wait_until(lambda: pg.value("SELECT last_archived_wal FROM pg_stat_archiver") == wal, "all is archived")
         link.barman("archive-wal", "pg").ok()
-        self.rows = pg.ledger()
-        pg.destroy()
+        return pg.ledger()
+
+
+class Story:
+    """The archive of a lost cluster on a Barman host."""
+
+    def __init__(self, link: WalLink, lost: Lost, factory: ClusterFactory) -> None:
+        self.link = link
+        self.factory = factory
+        self.version = lost.version
+        self.rows = lost.rows
+        shutil.copytree(lost.kept, link.home.home, symlinks=True, dirs_exist_ok=True)
+        gone = "host=/nonexistent user=barman dbname=postgres"
+        link.home.add_server(
+            "pg", conninfo=gone, streaming_conninfo=gone, path_prefix=lost.bindir, archiver="on", compression="gzip"
+        )
+        link.settle()
 
     def recover(self, *options: str, standby: bool = False) -> Cluster:
         """Restore the backup and start a server on it that gets its WAL over ssh."""
@@ -59,14 +101,23 @@ class Story:
         return cluster
 
 
-@pytest.fixture
-def story(pg: Cluster, wal_link: WalLink, pg_factory: ClusterFactory) -> Story:
-    return Story(wal_link, pg, pg_factory)
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Lost]:
+    return functools.cache(lambda version: Lost(version, tmp_path_factory.mktemp("lost")))
+
+
+@pytest.fixture(params=VERSIONS, ids=[f"pg{version}" for version in VERSIONS])
+def story(
+    request: pytest.FixtureRequest, lost: Callable[[str], Lost], wal_link: WalLink, pg_factory: ClusterFactory
+) -> Story:
+    require_version(str(request.param))
+    return Story(wal_link, lost(str(request.param)), pg_factory)
 
 
 @pytest.fixture
-def newest_story(newest_pg: Cluster, wal_link: WalLink, pg_factory: ClusterFactory) -> Story:
-    return Story(wal_link, newest_pg, pg_factory)
+def newest_story(lost: Callable[[str], Lost], wal_link: WalLink, pg_factory: ClusterFactory) -> Story:
+    installed = [version for version in VERSIONS if version in find_bindirs()]
+    return Story(wal_link, lost(installed[-1] if installed else VERSIONS[-1]), pg_factory)
 
 
 def is_recovered(cluster: Cluster) -> bool:
