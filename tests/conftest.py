@@ -13,6 +13,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return
     places.sweep()
+    places.keep_bytecode()
     if config.option.basetemp is None:
         places.write_into_memory()
         # Of its own: pytest closes the directory that all runs share, when one of them starts, to other users.

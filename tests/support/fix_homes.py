@@ -32,6 +32,7 @@ from barman.catalog.catalog import Catalog
 from barman.catalog.identity import Identity
 from barman.catalog.wal_file import WalFile
 from barman.postgres.wal_name import WalSegment
+from tests.support import places
 from tests.support.catalog_builder import SYSTEM_ID, add_backup, make_catalog, write
 from tests.support.fix_postgres import REPOSITORY, Cluster, ClusterFactory, Completed, wait_until
 from tests.support.fix_sshd import USER, Sshd, SshdFactory
@@ -86,7 +87,7 @@ class Home:
         if program == ORIGINAL:
             command = shlex.quote(find_upstream())
         else:
-            command = f"env PYTHONPATH={REPOSITORY} PYTHONDONTWRITEBYTECODE=1 {shlex.quote(sys.executable)} -m barman"
+            command = f"env PYTHONPATH={REPOSITORY} {places.bytecode()} {shlex.quote(sys.executable)} -m barman"
         self.script("barman", f'exec {command} "$@"')
 
     def script(self, name: str, text: str) -> None:

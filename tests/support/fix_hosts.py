@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.support import places
 from tests.support.fix_postgres import REPOSITORY, BarmanHome, Cluster, ClusterFactory, Completed
 from tests.support.fix_sshd import USER as DATABASE_USER
 from tests.support.fix_sshd import Sshd, SshdFactory
@@ -88,7 +89,7 @@ class TwoHosts:
         """What users find on PATH: Barman, which is told where the database is, the clients, ssh with both hosts."""
         python = shlex.quote(shutil.which(sys.executable) or sys.executable)
         environment = (
-            f"PYTHONPATH={REPOSITORY} PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8 PATH={self.bin}:{self.pg.bindir}:$PATH"
+            f"PYTHONPATH={REPOSITORY} {places.bytecode()} LC_ALL=C.UTF-8 PATH={self.bin}:{self.pg.bindir}:$PATH"
             f" PGHOSTADDR=127.0.0.1 PGPORT={self.pg.port} PGPASSFILE={self.directory}/pgpass"
         )
         modules = {

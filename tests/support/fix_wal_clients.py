@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import places
 from tests.support.fix_postgres import REPOSITORY, BarmanHome, ClusterFactory, Completed
 from tests.support.fix_sshd import USER, Sshd
 
@@ -48,7 +49,7 @@ class WalLink:
 
     def _script(self, name: str, command: str) -> None:
         path = self.directory / name
-        path.write_text(f"#!/bin/sh\nPYTHONPATH={REPOSITORY}; export PYTHONPATH\n{command}\n")
+        path.write_text(f"#!/bin/sh\nexport PYTHONPATH={REPOSITORY} {places.bytecode()}\n{command}\n")
         path.chmod(0o755)
 
     def settle(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import tempfile
 
@@ -51,6 +52,17 @@ def make_short_directory(kind: str) -> str:
     directory = tempfile.mkdtemp(prefix=f"b{kind}-{os.getpid()}-", dir=parent if len(parent) < 20 else "/tmp")
     os.chmod(directory, 0o755)
     return directory
+
+
+def keep_bytecode() -> None:
+    """Let the programs that tests start keep what they compile: it takes as long as most of them run otherwise."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", os.path.join(cache(), "bytecode"))
+
+
+def bytecode() -> str:
+    """The same for a program that starts with an environment of its own, as the words of `env`; it only reads there."""
+    return f"PYTHONDONTWRITEBYTECODE=1 PYTHONPYCACHEPREFIX={shlex.quote(os.environ.get('PYTHONPYCACHEPREFIX', ''))}"
 
 
 def sweep() -> None:
