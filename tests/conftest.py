@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from tests.support import places
+
+_OURS = pytest.StashKey[str]()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -12,9 +16,17 @@ def pytest_configure(config: pytest.Config) -> None:
     """Choose for this run; the workers of xdist inherit it. Who names a directory (--basetemp, TMPDIR) has it."""
     if hasattr(config, "workerinput"):
         return
-    places.sweep()
     places.keep_bytecode()
     if config.option.basetemp is None:
         places.write_into_memory()
+        places.sweep()
         # Of its own: pytest closes the directory that all runs share, when one of them starts, to other users.
-        config.option.basetemp = places.make_short_directory("run")
+        config.option.basetemp = config.stash[_OURS] = places.make_short_directory("run")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Remove what modules shared. After a failure it stays until the next run."""
+    directory = session.config.stash.get(_OURS, "")
+    if directory and exitstatus == pytest.ExitCode.OK:
+        shutil.rmtree(directory, ignore_errors=True)

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 
 _MEMORY = "/dev/shm"
-_ROOM = 6 << 30
+_ROOM = 8 << 30
 """More than four tests at once, each with some clusters of 40 MB and their backups, ever had at a time."""
 
 _OURS = re.compile(r"b[a-z]+-(\d+)-")

@@ -139,7 +139,9 @@ def test_every_backup_that_remains_restores(
     missing: set[int],
     by_hand: list[int],
 ) -> None:
-    home = tmp_path_factory.mktemp("remains")
+    home = tmp_path_factory.getbasetemp() / "what-remains"
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir()
     options = {"retention_policy": policy, "minimum_redundancy": str(minimum)}
     repository = Repository(home, items, missing, **options)
     good = repository.good()
@@ -159,4 +161,3 @@ def test_every_backup_that_remains_restores(
         if info.status != "FAILED":
             archived = {segment(n, t) for t, n in repository.segments_of(repository.items[name]) & repository.held}
             assert archived <= set(repository.catalog.wals.list_names())
-    shutil.rmtree(home)
