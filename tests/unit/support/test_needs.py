@@ -13,6 +13,7 @@ TESTS = str(Path(__file__).parents[2])
 REASONS = {
     "support/needs.py": "the one place that skips: for want of a program (not in CI), or of a privilege",
     "integration/test_backup_postgres.py": "the host has a fitting pg_basebackup where every run looks",
+    "integration/test_docs_passive_key.py": "the kernel, or the container, forbids user namespaces",
     "unit/config/test_update.py": "only root can give a file to somebody else",
     "unit/config/test_loader.py": "the host has a configuration of its own in /etc",
 }

@@ -3,7 +3,6 @@
 import bz2
 import gzip
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from barman.errors import SyncError
 from barman.fs import durable
 from barman.sync.state import read_record
 from barman.wal.quarantine import reason_of
+from tests.support import needs
 from tests.support.catalog_builder import add_backup
 from tests.support.offline import run_here
 from tests.support.passive import Nodes, segment, segment_name
@@ -198,18 +198,14 @@ def test_without_a_backup_here_nothing_is_copied_as_the_original_says(tmp_path: 
     assert list(nodes.archived()) == [segment_name(7)]
 
 
-def test_a_staging_directory_on_another_file_system_is_no_hindrance(nodes: Nodes) -> None:
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK) or os.stat(memory).st_dev == os.stat(nodes.directory).st_dev:
-        pytest.skip("one file system only")
-    place = memory / f"barman-wals-{os.getpid()}-{time.monotonic_ns()}"
-    try:
+def test_a_staging_directory_on_another_file_system_is_no_hindrance(nodes: Nodes, tmp_path: Path) -> None:
+    place = tmp_path / "mounted"
+    place.mkdir()
+    with needs.small_disk(place, "16m"):
         nodes.configure(wals_directory=str(place))
         nodes.catalog.ensure_directories()
         assert nodes.sync_wals().lines == []
         assert nodes.archived() == {segment_name(number): segment(number) for number in range(4, 8)}
-    finally:
-        durable.remove_tree(str(place))
 
 
 def test_a_backup_that_waited_for_these_files_is_done_when_the_command_ends(tmp_path: Path) -> None:
