@@ -16,10 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_server(parser)
     add_backup_id(parser)
+    parser.add_argument("-r", "--release", action="store_true", help="stop keeping the backup")
     parser.add_argument("-s", "--status", action="store_true", help="show whether, and how, the backup is kept")
-    change = parser.add_mutually_exclusive_group()
-    change.add_argument("-r", "--release", action="store_true", help="stop keeping the backup")
-    change.add_argument(
+    parser.add_argument(
         "--target",
         choices=("full", "standalone"),
         help="keep the backup with all WAL since ('full'), or with the WAL that makes it consistent ('standalone')",
@@ -27,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> None:
-    """Show if asked to, else release or set."""
+    """Show, release or set, in this order of precedence."""
     if not (args.status or args.release or args.target):
         context.reporter.error("one of the arguments -r/--release -s/--status --target is required")
         return

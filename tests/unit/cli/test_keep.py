@@ -57,11 +57,3 @@ def test_one_of_the_actions_is_required(catalog):
     done = keep(catalog, "main", A)
     assert done.returncode == 1
     assert done.stderr.startswith("ERROR: ")
-
-
-def test_to_keep_and_to_release_is_no_command(catalog):
-    catalog.keep.set(A, "full")
-    done = keep(catalog, "--release", "--target", "standalone", "main", A)
-    assert done.returncode == 2
-    assert "argument --target: not allowed with argument -r/--release" in done.stderr
-    assert catalog.keep.get(A) == "full"
