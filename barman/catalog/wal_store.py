@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from barman.catalog.layout import Layout
 from barman.catalog.wal_content import recognise_file
 from barman.encryption.openpgp import EncryptionError
-from barman.errors import CatalogError
+from barman.errors import BarmanError, CatalogError
 from barman.fs.durable import remove, remove_empty_directory
 from barman.postgres.timeline import MAX_HISTORY_BYTES, TimelineHistory
 from barman.postgres.wal_name import HistoryName, hash_directory, is_segment_name, is_wal_name, parse_wal_name
@@ -111,6 +111,20 @@ class WalStore:
         except FileNotFoundError:
             return TimelineHistory(1) if timeline == 1 else None
         return TimelineHistory.parse(timeline, text)
+
+    def histories(self) -> tuple[dict[int, TimelineHistory], list[str]]:
+        """Every archived history that can be read, by timeline, and a note for each one that cannot."""
+        found = {1: TimelineHistory(1)}
+        notes = []
+        for timeline in self.history_timelines():
+            try:
+                history = self.history(timeline)
+            except BarmanError as error:
+                notes.append(f"the history of timeline {timeline} is left out: {error.message}")
+                continue
+            if history is not None:
+                found[timeline] = history
+        return found, notes
 
     def remove(self, names: Collection[str]) -> None:
         """Remove these files, and only these: each is unlinked, then every directory is synced once.

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from barman.catalog.backup_info import BackupInfo
     from barman.catalog.catalog import Catalog
-    from barman.catalog.wal_store import WalStore
     from barman.compression.codec import CustomFilters
     from barman.restore.partial import PartialFacts
     from barman.restore.request import RestoreRequest
@@ -36,25 +35,10 @@ _DECRYPTED_AT_ONCE = 4
 # -- the archive -----------------------------------------------------------------------------------------------------
 
 
-def read_histories(store: WalStore) -> tuple[dict[int, TimelineHistory], list[str]]:
-    """Return every archived history that can be read, and a note for each one that cannot."""
-    histories: dict[int, TimelineHistory] = {1: TimelineHistory(1)}
-    notes = []
-    for timeline in store.history_timelines():
-        try:
-            history = store.history(timeline)
-        except BarmanError as error:
-            notes.append(f"the history of timeline {timeline} is left out: {error.message}")
-            continue
-        if history is not None:
-            histories[timeline] = history
-    return histories, notes
-
-
 def gather_archive(catalog: Catalog, info: BackupInfo, request: RestoreRequest) -> ArchiveFacts:
     """Look at the WAL from the beginning of a backup on, along its timeline and all that came from it."""
     store, size = catalog.wals, info.xlog_segment_size
-    histories, notes = read_histories(store)
+    histories, notes = store.histories()
     own = info.timeline or 1
     # A server set up after a promotion archives its timeline without ever archiving where that came from.
     histories.setdefault(own, TimelineHistory(own))

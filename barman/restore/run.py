@@ -15,7 +15,7 @@ from barman.restore.claim import claimed
 from barman.restore.combine import staged
 from barman.restore.execute import execute
 from barman.restore.facts import PlaceFacts, WalFacts, is_inside
-from barman.restore.gather import gather_archive, gather_backup, look_at_wal, read_histories
+from barman.restore.gather import gather_archive, gather_backup, look_at_wal
 from barman.restore.gather_chain import chain_of, choose_stage, gather_chain
 from barman.restore.judge import judge_backup
 from barman.restore.layouts import Layouts, is_recovery_steered, known_paths, lay_out
@@ -176,7 +176,7 @@ def _usable_options(
 
 
 def _select(catalog: Catalog, request: RestoreRequest, target: RecoveryTarget, reporter: Reporter) -> BackupInfo:
-    histories = read_histories(catalog.wals)[0] if request.backup == AUTO else {}
+    histories = catalog.wals.histories()[0] if request.backup == AUTO else {}
     view = catalog.snapshot()
     info = select_backup(request.backup, view, target, histories)
     doubt = overlooked(request.backup, info.backup_id, view)

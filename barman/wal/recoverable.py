@@ -8,8 +8,6 @@ from __future__ import annotations
 from barman import clock
 from barman.catalog.backup_info import DEFAULT_SEGMENT_SIZE
 from barman.catalog.wal_runs import read_runs
-from barman.errors import BarmanError
-from barman.postgres.timeline import TimelineHistory
 from barman.postgres.wal_name import is_segment_size
 from barman.typing import TYPE_CHECKING
 from barman.values import replace
@@ -19,7 +17,6 @@ from barman.wal.unfinished import find_received, find_waiting, why_useless
 if TYPE_CHECKING:
     from barman.catalog.catalog import Catalog
     from barman.catalog.view import CatalogView
-    from barman.catalog.wal_store import WalStore
     from barman.postgres.wal_name import WalSegment
 
 
@@ -38,7 +35,7 @@ def _look(catalog: Catalog, view: CatalogView) -> RecoveryWindows:
     # In the order in which WAL travels, so that what moves meanwhile is seen once at least.
     received = find_received(catalog.layout)
     waiting = find_waiting(catalog.layout)
-    histories, problems = _histories(catalog.wals)
+    histories, problems = catalog.wals.histories()
     without_data = frozenset(catalog.backups.find_orphans(view.copy_done))
 
     def written(segment: WalSegment) -> float | None:
@@ -64,17 +61,3 @@ def _unreadable(view: CatalogView) -> tuple[str, ...]:
 
 def _has_come(catalog: Catalog, first: WalSegment, last: WalSegment) -> bool:
     return catalog.wals.exists(first.name) or catalog.wals.exists(last.name)
-
-
-def _histories(store: WalStore) -> tuple[dict[int, TimelineHistory], list[str]]:
-    histories: dict[int, TimelineHistory] = {1: TimelineHistory(1)}
-    problems = []
-    for timeline in store.history_timelines():
-        try:
-            history = store.history(timeline)
-        except BarmanError as error:
-            problems.append(f"timeline {timeline} is left out: {error.message}")
-            continue
-        if history is not None:
-            histories[timeline] = history
-    return histories, problems

@@ -166,7 +166,7 @@ def test_damaged_records_and_histories_are_told_and_hide_nothing(home):
     found = window(home)
     assert found["latest_wal"] == name(5)
     assert [text.split()[0] for text in found["problems"]] == ["backup", "timeline"]
-    assert "WARNING: timeline 2 is left out" in home.run("recovery-window", "main").out
+    assert "WARNING: the history of timeline 2 is left out" in home.run("recovery-window", "main").out
 
 
 def test_an_unknown_server_is_an_error(home):
