@@ -165,7 +165,10 @@ def test_damaged_records_and_histories_are_told_and_hide_nothing(home):
     write(home.catalog.layout.backup_info("20261102T000000"), "\0\0")
     found = window(home)
     assert found["latest_wal"] == name(5)
-    assert [text.split()[0] for text in found["problems"]] == ["backup", "timeline"]
+    assert [text.partition(": ")[0] for text in found["problems"]] == [
+        "backup 20261102T000000 is left out",
+        "the history of timeline 2 is left out",
+    ]
     assert "WARNING: the history of timeline 2 is left out" in home.run("recovery-window", "main").out
 
 
