@@ -5,10 +5,16 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from hypothesis import settings
 
 from tests.support import places
 
 _OURS = pytest.StashKey[str]()
+
+
+# No test depends on how fast the machine is.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.hookimpl(tryfirst=True)
