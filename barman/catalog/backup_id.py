@@ -1,7 +1,7 @@
 """Backup ids, and the words by which operators name a backup. Pure."""
 
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 
 from barman.errors import CatalogError, UnknownBackup
@@ -22,12 +22,20 @@ def is_backup_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def new_backup_id(now: datetime, taken: Container[str]) -> BackupId:
+_FORMAT = "%Y%m%dT%H%M%S"
+_MOST_MOVED = timedelta(minutes=1)
+"""An id further ahead than this is of another clock, and does not count."""
+
+
+def new_backup_id(now: datetime, taken: Collection[str]) -> BackupId:
     """The id of a backup that starts now: local time to the second, moved forward over ids that are taken.
 
-    The original would reuse a directory when two backups start within one second.
+    The original would reuse a directory when two backups start within one second. Behind an id that was moved forward
+    comes the next one, too: a backup that started later has a later id, also when one of them was deleted meanwhile.
     """
-    while (candidate := now.strftime("%Y%m%dT%H%M%S")) in taken:
+    soon = (now + _MOST_MOVED).strftime(_FORMAT)
+    newest = max((backup_id for backup_id in taken if is_backup_id(backup_id) and backup_id <= soon), default="")
+    while (candidate := now.strftime(_FORMAT)) in taken or candidate < newest:
         now += timedelta(seconds=1)
     return BackupId(candidate)
 

@@ -95,3 +95,9 @@ def test_a_new_id_is_local_time_and_never_one_that_is_taken():
     now = datetime(2026, 12, 31, 23, 59, 58)
     assert new_backup_id(now, ()) == "20261231T235958"
     assert new_backup_id(now, {"20261231T235958", "20261231T235959"}) == "20270101T000000"
+
+
+def test_a_backup_that_starts_later_has_a_later_id_also_when_one_of_the_same_second_was_deleted():
+    now = datetime(2026, 12, 31, 23, 59, 58)
+    assert new_backup_id(now, {"20261231T235959"}) == "20270101T000000"
+    assert new_backup_id(now, {"20361231T235959"}) == "20261231T235958", "a clock was wrong once"
