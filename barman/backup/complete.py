@@ -50,10 +50,20 @@ def check_backup(server: Server, backup_id: BackupId, reporter: Reporter) -> Bac
             if info.status not in BackupStatus.COPY_DONE:
                 reporter.debug(f"backup {backup_id} is {info.status}: there is nothing to check yet")
                 return info
-            return _record(catalog, info, judge_archive(server, info), reporter)
+            arriving = _wal_arrives(server)
+            verdict = judge_archive(server, info)
+            if verdict.status == BackupStatus.FAILED and (arriving or _wal_arrives(server)):
+                reporter.debug(f"WAL is being copied: backup {backup_id} is judged when that is over ({verdict.error})")
+                return info
+            return _record(catalog, info, verdict, reporter)
     except LockBusy:
         reporter.info(f"Another action is in progress for the backup {backup_id} of server {server.name}, skipping")
         return catalog.backups.read(backup_id)
+
+
+def _wal_arrives(server: Server) -> bool:
+    """Tell whether a passive node copies WAL now: the original writes it under its final name while it comes."""
+    return bool(server.config.passive_node) and server.catalog.locks.is_held("sync-wal")
 
 
 def judge_archive(server: Server, info: BackupInfo) -> Verdict:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from barman.backup.complete import check_backup
 from barman.catalog.backup_id import BackupId
 from barman.catalog.backup_info import BackupStatus
 from barman.catalog.wal_file import WalFile
 from barman.errors import SyncError
 from barman.fs import durable
+from barman.report import MemoryReporter
 from barman.sync.state import read_record
 from barman.wal.quarantine import reason_of
 from tests.support import needs
@@ -217,3 +219,19 @@ def test_a_backup_that_waited_for_these_files_is_done_when_the_command_ends(tmp_
     done = run_here(tmp_path / "passive" / "barman.conf", tmp_path, "sync-wals", "main")
     assert (done.rc, done.out, done.err) == (0, "", "")
     assert nodes.catalog.backups.read(BackupId(BACKUP)).status == BackupStatus.DONE
+
+
+def test_a_file_that_the_original_is_still_copying_fails_no_backup(tmp_path: Path) -> None:
+    """It writes under the final name, under the lock of sync-wals."""
+    nodes = Nodes(tmp_path)
+    nodes.put_backup(BACKUP, 4)
+    nodes.tell()
+    nodes.sync_backup(BACKUP)
+    path = nodes.ours.wal_path(segment_name(4))
+    with nodes.catalog.locks.sync_wal():
+        os.makedirs(os.path.dirname(path))
+        Path(path).write_bytes(segment(4)[: MB // 2])
+        said = MemoryReporter()
+        assert check_backup(nodes.passive, BackupId(BACKUP), said).status == BackupStatus.WAITING_FOR_WALS
+        assert not said.failed
+    assert check_backup(nodes.passive, BackupId(BACKUP), said).status == BackupStatus.FAILED
