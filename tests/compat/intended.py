@@ -81,7 +81,6 @@ INTENDED = (
     Difference("whole numbers", r"^diagnose.* \| ~ .*/current_size = \d+\.0 / \d+$", live=True),
     Difference("all reasons", r"^delete kept \w+ \| (console \| \+ stderr WARNING|json \| \+ /_WARNING/1 = )"),
     Difference("judged first", r"^restore kept .* \| (console \| - |json \| - /_INFO/\d = ')(Starting|Destination)"),
-    Difference("contradictions", r"^keep kept \w+ --release --target full \| "),
     Difference("all with names", r"^list-backups all main \| \w+ \| - "),
     Difference("labels and histories", r"^list-files .* --target (wal|full) .*\| \+ /.*/wals/.*\.(backup|history)$"),
 )
