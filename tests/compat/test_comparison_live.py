@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -69,20 +70,26 @@ def take_backups(cluster: Cluster, home: BarmanHome, original: Upstream, scratch
     home.run("cron").ok()
     wait_until(lambda: cluster.value("SELECT bool_or(active) FROM pg_replication_slots"), "the receiver is connected")
     taken = {}
-    original.run("backup", "pg", "--wait", "--name", "of-the-original")
+
+    def back_up(*words: str, check: bool = True) -> None:
+        """By the original, which gives the id of this second to a backup even if there is one of that id."""
+        wait_until(lambda: not taken or f"{datetime.now():%Y%m%dT%H%M%S}" > newest(home), "another second has begun")
+        original.run("backup", *words, check=check)
+
+    back_up("pg", "--wait", "--name", "of-the-original")
     taken["of the original"] = newest(home)
-    original.run("backup", "--incremental", "latest", "pg", "--wait")
+    back_up("--incremental", "latest", "pg", "--wait")
     taken["incremental"] = newest(home)
     home.run("backup", "pg", "--wait", "--name", "ours").ok()
     taken["ours"] = newest(home)
     home.add_server("pg", cluster, **common, backup_method="local-rsync", reuse_backup="link")
-    original.run("backup", "pg", "--wait")
+    back_up("pg", "--wait")
     taken["rsync of the original"] = newest(home)
     home.run("backup", "pg", "--wait").ok()
     taken["our rsync"] = newest(home)
     # The last one, because the original gives the id of a failed backup to the next one of the same second.
     home.add_server("pg", cluster, **{**common, "path_prefix": broken_programs(scratch, cluster)})
-    original.run("backup", "pg", check=False)
+    back_up("pg", check=False)
     taken["failed"] = newest(home)
     home.add_server("pg", cluster, **common)
     original.run("keep", "pg", taken["of the original"], "--target", "full")
