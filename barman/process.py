@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from barman.clock import Deadline
 
+_TETHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "wal", "tether.py")
 _GRACE_SECONDS = 10.0
 _GLANCE_SECONDS = 0.05
 _LONGEST_LINE = 65536
@@ -376,6 +377,11 @@ def barman_argv(config_file: str | None, *arguments: str) -> list[str]:
     """Return the argument vector that runs this program again: same interpreter, same configuration file, quiet."""
     config = ["-c", config_file] if config_file else []
     return [sys.executable, "-m", "barman", *config, "-q", *arguments]
+
+
+def tied_argv(*argv: str) -> tuple[str, ...]:
+    """Return the argument vector of a program that ends with this process, even when that is killed with SIGKILL."""
+    return (sys.executable, "-I", "-S", _TETHER, str(os.getpid()), *argv)
 
 
 def environment_with_path(path_prefix: str | None) -> dict[str, str] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import deque
 from contextlib import ExitStack
 
@@ -31,12 +30,11 @@ from barman.postgres.programs import (
     find_pg_basebackup,
     require,
 )
-from barman.process import Child, describe_status
+from barman.process import Child, describe_status, tied_argv
 from barman.server.filters import gpg_of
 from barman.typing import TYPE_CHECKING
 from barman.units import format_age
 from barman.values import replace
-from barman.wal import __file__ as _wal_package
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -52,7 +50,6 @@ if TYPE_CHECKING:
     from barman.server.server import Server
 
 _LOG = Log(__name__)
-_TETHER = os.path.join(os.path.dirname(os.path.abspath(_wal_package)), "tether.py")
 _KEPT_LINES = 50
 _MAX_LABEL_BYTES = 1024 * 1024
 # pg_basebackup repeats it while the server waits for `archive_command`.
@@ -192,7 +189,7 @@ class BasebackupExecutor:
             self._hear(line, tail, reporter)
 
         # Tied to this process: after a SIGKILL nobody else would keep it from filling the disk, or a deleted backup.
-        tied = [sys.executable, "-I", "-S", _TETHER, str(os.getpid()), *argv]
+        tied = tied_argv(*argv)
         with ExitStack() as around:
             if plan.recorded_compression is not None:
                 self._follower = around.enter_context(ArchiveFollower(options.directory))

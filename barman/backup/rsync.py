@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from barman.backup.copier import Copier, Reference
 from barman.backup.copy_plan import CopyPlan, Places, plan_copy
@@ -24,12 +23,11 @@ from barman.catalog.backup_info import BackupStatus
 from barman.errors import BackupError, BarmanError
 from barman.fs import copying, durable
 from barman.postgres.backup_session import BackupEnd, BackupSession, Promoted
-from barman.process import find_program
+from barman.process import find_program, tied_argv
 from barman.transport.rsync_pool import PoolOptions
 from barman.typing import TYPE_CHECKING
 from barman.units import format_age
 from barman.values import dataclass
-from barman.wal import __file__ as _wal_package
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,8 +41,6 @@ if TYPE_CHECKING:
     from barman.postgres.facts import ServerFacts
     from barman.report import Reporter
     from barman.server.server import Server
-
-_TETHER = os.path.join(os.path.dirname(os.path.abspath(_wal_package)), "tether.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +93,7 @@ class RsyncExecutor:
                 pause=request.retry_sleep,
                 program=program,
                 # After a SIGKILL nobody else would keep it from filling the disk, or a deleted backup.
-                launcher=(sys.executable, "-I", "-S", _TETHER, str(os.getpid())),
+                launcher=tied_argv(),
                 environment=self._server.environment,
             ),
             bandwidth_limit=request.bandwidth_limit,

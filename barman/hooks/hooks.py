@@ -42,7 +42,7 @@ class Hooks:
     each option, and every one of them is in the log.
     """
 
-    def __init__(self, server: Server, reporter: Reporter, pauses: Pauses = Pauses()) -> None:  # noqa: B008  frozen
+    def __init__(self, server: Server, reporter: Reporter, pauses: Pauses = Pauses()) -> None:  # noqa: B008  a frozen value
         self._server = server
         self._reporter = reporter
         self._pauses = pauses

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 import threading
 
 from barman import clock
@@ -21,13 +20,12 @@ from barman.clock import Deadline
 from barman.errors import SyncError
 from barman.fs import copying, durable
 from barman.fs.tree import walk
-from barman.process import find_program, last_line
+from barman.process import find_program, last_line, tied_argv
 from barman.report import Progress
 from barman.transport.rsync import NAMED_FILES_FLAGS, Item, RsyncJob
 from barman.transport.rsync_pool import PoolOptions, RsyncPool
 from barman.typing import TYPE_CHECKING
 from barman.values import dataclass, replace
-from barman.wal import __file__ as _wal_package
 from barman.workers import ordered_map
 
 if TYPE_CHECKING:
@@ -43,7 +41,6 @@ _LINKERS = 4
 _LISTING_SECONDS = 1800.0
 SILENCE_SECONDS = 1800
 """A connection on which nothing moves for so long is dead: while it is waited for, nothing else is copied."""
-_TETHER = os.path.join(os.path.dirname(os.path.abspath(_wal_package)), "tether.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,6 +364,6 @@ def pool_options(server: Server) -> PoolOptions:
         pause=config.basebackup_retry_sleep,
         program=program,
         # After a SIGKILL nobody else would keep it from filling the disk, or a deleted backup.
-        launcher=(sys.executable, "-I", "-S", _TETHER, str(os.getpid())),
+        launcher=tied_argv(),
         environment=server.environment,
     )

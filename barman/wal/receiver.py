@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import queue
 import signal
-import sys
 from contextlib import contextmanager
 
 from barman.clock import Deadline, monotonic, sleep
@@ -20,7 +19,7 @@ from barman.logs import Log, redact
 from barman.postgres.programs import PG_RECEIVEWAL, find_pg_receivewal, receivewal_argv, require
 from barman.postgres.synchronous import is_synchronous_name
 from barman.postgres.wal_name import PartialSegment, WalSegment, parse_wal_name
-from barman.process import Child, terminate_process
+from barman.process import Child, terminate_process, tied_argv
 from barman.typing import TYPE_CHECKING
 from barman.wal.fork import follow_fork
 from barman.wal.receiver_state import (
@@ -49,7 +48,6 @@ _STOP_SECONDS = 10.0
 _ORPHAN_SECONDS = 3.0
 _SLOT_SECONDS = 10.0
 _SLOT_GRACE_SECONDS = 2.0  # a server needs a moment to notice that a receiver has just gone
-_TETHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tether.py")
 
 _log = Log(__name__)
 
@@ -285,7 +283,7 @@ class Receiver:
         # Nothing is asked of the server while it streams: connections are not kept for hours.
         self._server.close()
         child = Child(
-            [sys.executable, "-I", "-S", _TETHER, str(os.getpid()), *argv],
+            tied_argv(*argv),
             env=self._environment,
             on_stdout=self._lines.put,
             on_stderr=self._lines.put,

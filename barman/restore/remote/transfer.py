@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 
-from barman import wal as _wal_package
 from barman.backup.copy_plan import share_of_bandwidth
+from barman.process import tied_argv
 from barman.transport.rsync import RsyncJob
 from barman.transport.rsync_pool import PoolOptions, RsyncPool
 from barman.typing import TYPE_CHECKING
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from barman.transport.host import Host
     from barman.transport.rsync import CopyResult, Item
 
-_TETHER = os.path.join(os.path.dirname(os.path.abspath(_wal_package.__file__)), "tether.py")
 TREE_ENTRIES_FLAGS = "-lpts"
 """Exactly the named entries: links as links, directories without their content, with permissions and times."""
 FLAT_FILES_FLAGS = "-Lpts"
@@ -103,7 +101,7 @@ def transfer_of(request: RestoreRequest, program: str, environment: Mapping[str,
         pause=request.retry_sleep,
         program=program,
         # After a SIGKILL nobody else would keep it from writing into a destination that is restored anew.
-        launcher=(sys.executable, "-I", "-S", _TETHER, str(os.getpid())),
+        launcher=tied_argv(),
         environment=environment,
     )
     staging = request.staging_path or os.environ.get("TMPDIR") or "/tmp"

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections import deque
 
-from barman import wal as _wal_package
 from barman.errors import CommandFailed
 from barman.fs import durable, moving
 from barman.fs.tree import walk
 from barman.logs import Log
 from barman.postgres.data_directory import CONTROL_FILE, TABLESPACE_LINKS, is_left_out_of_restore
 from barman.postgres.programs import combinebackup_argv
-from barman.process import Child, describe_status
+from barman.process import Child, describe_status, tied_argv
 from barman.restore.combine import may_fall_back
 from barman.restore.facts import SourceTree
 from barman.restore.unpack_files import unpack_trees
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from barman.restore.workbench import Workbench
 
 _LOG = Log(__name__)
-_TETHER = os.path.join(os.path.dirname(os.path.abspath(_wal_package.__file__)), "tether.py")
 _KEPT_LINES = 50
 # What pg_combinebackup says where the file system, or its own build, cannot do what a mode needs (copy_file.c).
 _CANNOT = re.compile(r"could not clone|cloning|copy_file_range|copying file range")
@@ -98,7 +95,7 @@ def _run(step: CombineBackups, mode: str) -> None:
         tail.append(line)
 
     # Tied to this process: after a SIGKILL nobody else would keep it from writing where the next restore writes.
-    tied = [sys.executable, "-I", "-S", _TETHER, str(os.getpid()), *argv]
+    tied = tied_argv(*argv)
     with Child(tied, env={**os.environ, "LC_ALL": "C"}, on_stdout=hear, on_stderr=hear) as child:
         status = child.wait()
     if status != 0:

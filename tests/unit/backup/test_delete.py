@@ -114,7 +114,7 @@ def test_the_next_rsync_backup_is_accounted_anew(server: Server, reporter: Memor
     os.unlink(os.path.join(data(B), "PG_VERSION"))
     os.link(os.path.join(data(A), "PG_VERSION"), os.path.join(data(B), "PG_VERSION"))
     delete_backup(server, A, reporter)
-    assert server.catalog.backups.read(B).deduplicated_size > info.deduplicated_size  # type: ignore[operator]  # set
+    assert server.catalog.backups.read(B).deduplicated_size > info.deduplicated_size  # type: ignore[operator]  # both are set
 
 
 @pytest.mark.parametrize("status", [BackupStatus.FAILED, BackupStatus.EMPTY, BackupStatus.STARTED])

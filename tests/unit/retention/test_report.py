@@ -161,7 +161,7 @@ def test_a_day_between_two_clocks_is_no_future():
 # --- the oracle: the rules once more, written as sets instead of a walk
 
 
-def oracle(infos, keep, policy, minimum, broken=frozenset()):  # noqa: C901  the rules are
+def oracle(infos, keep, policy, minimum, broken=frozenset()):  # noqa: C901  as many branches as rules
     by_id = {info.backup_id: info for info in infos}
 
     def root_of(info):
